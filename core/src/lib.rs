@@ -22,9 +22,18 @@
 #![forbid(unsafe_code)]
 
 pub mod access;
+mod bitmap;
+pub mod cost;
 pub mod cpu_access;
+pub mod ledger;
+pub mod plan;
 pub mod range;
+pub mod tracker;
 
 pub use self::access::Access;
+pub use self::cost::CostModel;
 pub use self::cpu_access::CpuAccess;
+pub use self::ledger::{Bracket, Ledger, Owner};
+pub use self::plan::Plan;
 pub use self::range::{Granule, Range, RangeError};
+pub use self::tracker::Tracker;
