@@ -1,0 +1,704 @@
+//! The framework around an exporter: what every dma-buf does, whoever owns its memory.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use dmabuf_core::cost::{Mode, TrackingCost};
+use dmabuf_core::ledger::{Full, Rules, Slot};
+use dmabuf_core::plan::{Memory, Op, Run};
+use dmabuf_core::tracker::{self, Tracker};
+use dmabuf_core::{Access, Bracket, CostModel, CpuAccess, Granule, Ledger, Owner, Plan, Range};
+
+use crate::attachment::Attachment;
+use crate::error::{Error, Result};
+use crate::exporter::{AnyExporter, CpuExporter, Exporter};
+use crate::flight::Flight;
+use crate::mappings::{Direct, Mappings, Watched};
+use crate::memory;
+use crate::quota::Charge;
+use crate::stats::Stats;
+use crate::violation::{Log, Violation};
+
+/// A page fault that the file system answers, against copying a page among many: measured on a
+/// page-cache mapping, where a fault is a round trip and a page of a large run is a memcpy.
+const TRACKING: TrackingCost = TrackingCost { fault: 14, page: 1 };
+
+/// How a buffer finds out what to sync.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// By direction and range, or the worst where they are not named.
+    Hints,
+    /// By what was really touched.
+    Tracked,
+    /// As tracked, and what should not have been touched is reported.
+    Checked,
+}
+
+/// What a program can know about a buffer before it maps it. Fixed for the buffer's lifetime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capability {
+    /// Whether it can be mapped, for reading and writing.
+    pub mmap: bool,
+    /// Whether brackets neither copy nor clean anything.
+    pub coherent: bool,
+    /// Whether the work of a bracket grows with its range.
+    pub range: bool,
+    /// How the work is found.
+    pub policy: Policy,
+    /// The unit in which bytes move.
+    pub granule: Granule,
+}
+
+/// A buffer that a device and programs use without copying it. Cloning it clones a reference.
+#[derive(Clone)]
+pub struct Buffer {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    exporter: Box<dyn AnyExporter>,
+    mappings: Arc<dyn Mappings>,
+    policy: Policy,
+    memory: Memory,
+    flight: Flight,
+    /// Held while a bracket begins or ends, so that a begin does not overwrite what another's
+    /// program already stores. Faults, write-back and devices never take it: some of them have to
+    /// finish before the bracket can.
+    bracket: Mutex<()>,
+    /// Held for as long as it takes to look or to copy, never while waiting for mappings.
+    state: Mutex<State>,
+    _charge: Option<Charge>,
+}
+
+struct State {
+    name: String,
+    ledger: Ledger<Vec<Slot>>,
+    /// Unless the policy is `Hints`.
+    tracker: Option<Tracker<Vec<u64>>>,
+    cost: CostModel,
+    /// Pages that brackets left to be faulted in since one last ended, and those that were.
+    offered: u64,
+    taken: u64,
+    /// By the offset of the page, who faulted it in since it was last shot down.
+    faulted: BTreeMap<u64, Owner>,
+    stats: Stats,
+    log: Log,
+}
+
+impl Buffer {
+    /// Makes a buffer of an exporter's memory, for use in this process.
+    pub fn export<E: Exporter>(exporter: E, policy: Policy) -> Result<Buffer> {
+        let mappings: Arc<dyn Mappings> = match policy {
+            Policy::Hints => Arc::new(Direct),
+            Policy::Tracked | Policy::Checked => Arc::new(Watched::new()),
+        };
+        Buffer::new(exporter, policy, mappings, None)
+    }
+
+    pub(crate) fn new<E: Exporter>(
+        exporter: E,
+        policy: Policy,
+        mappings: Arc<dyn Mappings>,
+        charge: Option<Charge>,
+    ) -> Result<Buffer> {
+        let size = Exporter::size(&exporter);
+        if size == 0 || !size.is_multiple_of(rustix::param::page_size() as u64) {
+            return Err(Error::Size(size));
+        }
+        let tracker = match policy {
+            Policy::Hints => None,
+            Policy::Tracked | Policy::Checked => {
+                let words = tracker::words(size, Granule::PAGE).ok_or(Error::Size(size))?;
+                Tracker::new(size, Granule::PAGE, vec![0; words])
+            }
+        };
+        let memory = match (Exporter::memory(&exporter), mappings.cache()) {
+            (Memory::Coherent, Some(line)) => Memory::Caches { line },
+            (memory, _) => memory,
+        };
+        let rules = if policy == Policy::Checked { Rules::Strict } else { Rules::Lenient };
+        let state = State {
+            name: String::new(),
+            ledger: Ledger::new(rules, vec![Slot::default(); 4]),
+            tracker,
+            cost: CostModel::new(TRACKING),
+            offered: 0,
+            taken: 0,
+            faulted: BTreeMap::new(),
+            stats: Stats::default(),
+            log: Log::default(),
+        };
+        let inner = Inner {
+            exporter: Box::new(exporter),
+            mappings,
+            policy,
+            memory,
+            flight: Flight::default(),
+            bracket: Mutex::default(),
+            state: Mutex::new(state),
+            _charge: charge,
+        };
+        Ok(Buffer { inner: Arc::new(inner) })
+    }
+
+    /// Bytes; never changes.
+    pub fn size(&self) -> u64 {
+        self.inner.exporter.size()
+    }
+
+    /// The exporter's name.
+    pub fn exporter(&self) -> &str {
+        self.inner.exporter.name()
+    }
+
+    /// The buffer's name, empty at first.
+    pub fn name(&self) -> String {
+        self.state().name.clone()
+    }
+
+    /// Gives the buffer a name of at most 31 bytes, as `DMA_BUF_SET_NAME` does.
+    pub fn set_name(&self, name: &str) -> Result<()> {
+        if name.len() > 31 || name.contains('\0') {
+            return Err(Error::Name);
+        }
+        name.clone_into(&mut self.state().name);
+        Ok(())
+    }
+
+    /// What can be done with the buffer.
+    pub fn capability(&self) -> Capability {
+        let Inner { exporter, mappings, policy, memory, .. } = &*self.inner;
+        let line = match (policy, memory) {
+            (Policy::Tracked | Policy::Checked, _) => Granule::PAGE,
+            (_, Memory::Caches { line }) => *line,
+            _ => Granule::BYTE,
+        };
+        Capability {
+            mmap: exporter.cpu().is_some(),
+            coherent: *memory == Memory::Coherent,
+            range: *memory != Memory::Coherent,
+            policy: *policy,
+            granule: line.max(mappings.cache().unwrap_or(Granule::BYTE)),
+        }
+    }
+
+    /// What happened so far.
+    pub fn stats(&self) -> Stats {
+        let state = self.state();
+        Stats { violations: state.log.count, ..state.stats }
+    }
+
+    /// What should not have happened; always empty unless the policy is [`Policy::Checked`].
+    pub fn violations(&self) -> Vec<Violation> {
+        self.state().log.violations()
+    }
+
+    /// The programs' side of the buffer, for use in this process.
+    pub fn cpu(&self) -> Result<CpuSide> {
+        self.cpu_exporter()?;
+        Ok(CpuSide { buffer: self.clone() })
+    }
+
+    /// Attaches `device`, which may do `access`.
+    pub fn attach(&self, device: &str, access: Access) -> Attachment {
+        self.attach_segmented(device, access, self.size())
+    }
+
+    /// Attaches a device that takes segments of at most `longest` bytes.
+    pub fn attach_segmented(&self, device: &str, access: Access, longest: u64) -> Attachment {
+        Attachment::new(self.clone(), device, access, longest)
+    }
+
+    /// Begins a bracket of `owner`, after waiting for device accesses in flight that conflict with
+    /// it: for `limit` at most, if there is one.
+    pub fn begin(
+        &self,
+        owner: Owner,
+        access: Access,
+        range: Range,
+        limit: Option<Duration>,
+    ) -> Result<()> {
+        let range = range.within(self.size())?;
+        let cpu = self.cpu_exporter()?;
+        self.inner.flight.wait(access, range, limit)?;
+        let _bracket = self.bracket();
+        match self.inner.policy {
+            Policy::Hints => self.begin_hinted(cpu, access, range)?,
+            Policy::Tracked => self.begin_tracked(cpu, range)?,
+            Policy::Checked => {
+                // Nobody may store now, so what was stored since the last bracket is astray.
+                let idle = !self.state().ledger.open().any(|open| open.access.writes());
+                if idle && !self.inner.mappings.faults() {
+                    self.take_stores(self.whole())?;
+                }
+                self.begin_tracked(cpu, range)?;
+            }
+        }
+        let mut state = self.state();
+        state.stats.brackets += 1;
+        state.open(Bracket { owner, access, range });
+        Ok(())
+    }
+
+    /// Ends a bracket of `owner`. What it stored is visible to device accesses that begin later.
+    pub fn end(&self, owner: Owner, access: Access, range: Range) -> Result<()> {
+        let range = range.within(self.size())?;
+        let cpu = self.cpu_exporter()?;
+        let _bracket = self.bracket();
+        // While the bracket is still open: this is what may be stored to.
+        if access.writes() || self.inner.policy == Policy::Checked {
+            self.take_stores_of_bracket(range)?;
+        }
+        let ended = self.state().ledger.end(Bracket { owner, access, range });
+        if let Some(mistake) = ended.mistake {
+            self.state().log.add(Violation::Mistake { owner, mistake, count: 1 });
+        }
+        if ended.sync.access.writes() && !(access.writes() && range.contains(ended.sync.range)) {
+            self.take_stores(ended.sync.range)?;
+        }
+        self.give_to_devices(cpu, ended.sync.access, ended.sync.range)?;
+        self.protect(range)
+    }
+
+    /// Ends all brackets of an owner who is gone: what it stored becomes visible to devices.
+    pub fn abandon(&self, owner: Owner) -> Result<()> {
+        let _bracket = self.bracket();
+        if !self.state().ledger.open().any(|open| open.owner == owner) {
+            return Ok(());
+        }
+        let cpu = self.cpu_exporter()?;
+        self.take_stores(self.whole())?;
+        loop {
+            let Some(bracket) = self.state().ledger.abandon(owner) else { break };
+            if self.inner.policy == Policy::Checked {
+                self.state().log.add(Violation::LeftOpen { bracket });
+            }
+            self.give_to_devices(cpu, bracket.access, bracket.range)?;
+            self.protect(bracket.range)?;
+        }
+        Ok(())
+    }
+
+    /// The owners of open brackets.
+    pub fn owners(&self) -> Vec<Owner> {
+        let mut owners: Vec<_> = self.state().ledger.open().map(|open| open.owner).collect();
+        owners.sort_unstable_by_key(|owner| owner.0);
+        owners.dedup();
+        owners
+    }
+
+    /// Answers a page fault of `owner` on a mapping through a page cache: fills `bytes` with the
+    /// CPU-side memory from `offset` on.
+    ///
+    /// Pages that a device wrote and a bracket left for later are brought over now.
+    pub fn fault(&self, owner: Owner, offset: u64, bytes: &mut [u8]) -> Result<()> {
+        let cpu = self.cpu_exporter()?;
+        let range = Range::new(offset, bytes.len() as u64)?.within(self.size())?;
+        let mut state = self.state();
+        let pages = range.len().div_ceil(Granule::PAGE.bytes());
+        state.stats.faults += pages;
+        if self.inner.policy == Policy::Checked {
+            state.check_fault(owner, range);
+        }
+        let newer: Vec<Run> = match &state.tracker {
+            Some(tracker) => Plan::begin_tracked(self.inner.memory, range, tracker).collect(),
+            None => Vec::new(),
+        };
+        if !newer.is_empty() {
+            state.taken += pages;
+            self.carry_over(cpu, &mut state, &newer)?;
+        }
+        memory::read_at(cpu.mmap(), offset, bytes)
+    }
+
+    /// Takes in what a page cache writes back: `bytes`, which programs stored from `offset` on.
+    pub fn store(&self, offset: u64, bytes: &[u8]) -> Result<()> {
+        let cpu = self.cpu_exporter()?;
+        let range = Range::new(offset, bytes.len() as u64)?.within(self.size())?;
+        let mut state = self.state();
+        memory::write_at(cpu.mmap(), offset, bytes)?;
+        self.stored(&mut state, Owner(0), range);
+        Ok(())
+    }
+
+    /// Whether nobody maps the CPU side writably any more; from then on nobody can. For an owner
+    /// that lets go of the buffer and wants to know when its memory is free.
+    pub fn retire(&self) -> bool {
+        let Some(cpu) = self.inner.exporter.cpu() else { return true };
+        rustix::fs::fcntl_add_seals(cpu.mmap(), rustix::fs::SealFlags::WRITE).is_ok()
+    }
+
+    pub(crate) fn device_memory(&self) -> BorrowedFd<'_> {
+        self.inner.exporter.device_memory()
+    }
+
+    pub(crate) fn device_begin(&self, access: Access, range: Range) -> Result<()> {
+        let range = range.within(self.size())?;
+        self.inner.flight.begin(access, range);
+        let prepared = self.prepare_device(access, range);
+        if prepared.is_err() {
+            self.inner.flight.end(access, range);
+        }
+        prepared
+    }
+
+    pub(crate) fn device_moved(&self, access: Access, bytes: usize) {
+        let mut state = self.state();
+        match access {
+            Access::Read => state.stats.device_read += bytes as u64,
+            _ => state.stats.device_written += bytes as u64,
+        }
+    }
+
+    pub(crate) fn device_end(&self, access: Access, range: Range) {
+        if access.writes() {
+            let mut state = self.state();
+            let conflict = state.tracker.as_mut().and_then(|tracker| tracker.device_wrote(range));
+            state.report_conflict(self.inner.policy, conflict);
+        }
+        self.inner.flight.end(access, range);
+    }
+
+    fn prepare_device(&self, access: Access, range: Range) -> Result<()> {
+        let Some(cpu) = self.inner.exporter.cpu() else { return Ok(()) };
+        let memory = self.inner.memory;
+        let mut state = self.state();
+        let runs: Vec<Run> = match &state.tracker {
+            Some(tracker) => Plan::device_begin_tracked(memory, access, range, tracker).collect(),
+            None => Plan::device_begin(memory, self.size(), access, range, &state.ledger).collect(),
+        };
+        self.hand_over(cpu, &mut state, &runs)
+    }
+
+    fn begin_hinted(&self, cpu: &dyn CpuExporter, access: Access, range: Range) -> Result<()> {
+        let Inner { mappings, memory, .. } = &*self.inner;
+        let runs: Vec<Run> =
+            Plan::begin(*memory, self.size(), access, range, &self.state().ledger).collect();
+        if mappings.cache().is_some() {
+            for run in &runs {
+                self.take_stores(run.range)?;
+            }
+        }
+        cpu.begin_cpu_access(&mut runs.iter().copied())?;
+        for run in &runs {
+            mappings.refresh(run.range, cpu.mmap())?;
+        }
+        self.state().count(&runs);
+        Ok(())
+    }
+
+    fn begin_tracked(&self, cpu: &dyn CpuExporter, range: Range) -> Result<()> {
+        let Inner { mappings, memory, policy, .. } = &*self.inner;
+        let (runs, mode) = {
+            let mut state = self.state();
+            let Some(tracker) = &state.tracker else { return Ok(()) };
+            let runs: Vec<Run> = Plan::begin_tracked(*memory, range, tracker).collect();
+            state.stats.bytes_elided += range.len();
+            if runs.is_empty() {
+                return Ok(());
+            }
+            let mode = match policy {
+                Policy::Checked => Mode::Track,
+                _ if mappings.faults() => state.cost.next_mode(),
+                _ => Mode::Full,
+            };
+            if mode == Mode::Track {
+                state.offered +=
+                    runs.iter().map(|run| run.range.len()).sum::<u64>() / Granule::PAGE.bytes();
+            }
+            (runs, mode)
+        };
+        if mode == Mode::Track && mappings.faults() {
+            // Only what is really touched will be brought over, when it faults.
+            for run in &runs {
+                self.shoot_down(run.range)?;
+            }
+            return Ok(());
+        }
+        if mappings.faults() {
+            for run in &runs {
+                self.take_stores(run.range)?;
+            }
+        }
+        self.carry_over(cpu, &mut self.state(), &runs)?;
+        for run in &runs {
+            mappings.refresh(run.range, cpu.mmap())?;
+        }
+        Ok(())
+    }
+
+    /// Invalidates `runs`, of which the tracker knows that a device wrote them.
+    fn carry_over(&self, cpu: &dyn CpuExporter, state: &mut State, runs: &[Run]) -> Result<()> {
+        // First the books, then the bytes: what a device writes from now on is new again.
+        state.synced(runs);
+        if let Err(error) = cpu.begin_cpu_access(&mut runs.iter().copied()) {
+            for run in runs {
+                state.tracker.as_mut().and_then(|tracker| tracker.device_wrote(run.range));
+            }
+            return Err(error.into());
+        }
+        state.count(runs);
+        Ok(())
+    }
+
+    /// Cleans `runs`, of which the tracker, if there is one, knows that the CPU stored to them.
+    fn hand_over(&self, cpu: &dyn CpuExporter, state: &mut State, runs: &[Run]) -> Result<()> {
+        state.synced(runs);
+        if let Err(error) = cpu.end_cpu_access(&mut runs.iter().copied()) {
+            for run in runs {
+                state.tracker.as_mut().and_then(|tracker| tracker.cpu_wrote(run.range));
+            }
+            return Err(error.into());
+        }
+        state.count(runs);
+        Ok(())
+    }
+
+    fn give_to_devices(&self, cpu: &dyn CpuExporter, access: Access, range: Range) -> Result<()> {
+        let memory = self.inner.memory;
+        let mut state = self.state();
+        let runs: Vec<Run> = match &state.tracker {
+            Some(tracker) => Plan::end_tracked(memory, access, range, tracker).collect(),
+            None => Plan::end(memory, self.size(), access, range).collect(),
+        };
+        if access.writes() && state.tracker.is_some() {
+            state.stats.bytes_elided += range.len();
+        }
+        self.hand_over(cpu, &mut state, &runs)
+    }
+
+    /// Takes in the stores of a bracket that ends, and learns what they cost.
+    fn take_stores_of_bracket(&self, range: Range) -> Result<()> {
+        let Inner { mappings, policy, .. } = &*self.inner;
+        if *policy != Policy::Tracked {
+            return self.take_stores(range);
+        }
+        if mappings.faults() {
+            {
+                let mut state = self.state();
+                let (taken, offered) = (state.taken, state.offered);
+                if offered > 0 {
+                    state.cost.observe(taken, offered);
+                }
+                (state.taken, state.offered) = (0, 0);
+            }
+            return self.take_stores(range);
+        }
+        let mut state = self.state();
+        if state.cost.next_mode() == Mode::Full {
+            self.stored(&mut state, Owner(0), range);
+            return Ok(());
+        }
+        drop(state);
+        let stored = mappings.write_back(range)?;
+        let pages = |bytes: u64| bytes.div_ceil(Granule::PAGE.bytes());
+        let mut state = self.state();
+        let touched = stored.iter().map(|run| pages(run.len())).sum();
+        state.cost.observe(touched, pages(range.len()));
+        for run in stored {
+            self.stored(&mut state, Owner(0), run);
+        }
+        Ok(())
+    }
+
+    /// Takes in what programs stored to `range`.
+    fn take_stores(&self, range: Range) -> Result<()> {
+        let stored = self.inner.mappings.write_back(range)?;
+        if !stored.is_empty() {
+            let owner = this_process();
+            let mut state = self.state();
+            for run in stored {
+                self.stored(&mut state, owner, run);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes down that programs stored to `range`; `owner` if it is known who did.
+    fn stored(&self, state: &mut State, owner: Owner, range: Range) {
+        let conflict = state.tracker.as_mut().and_then(|tracker| tracker.cpu_wrote(range));
+        state.report_conflict(self.inner.policy, conflict);
+        if self.inner.policy == Policy::Checked {
+            state.check_store(owner, range);
+        }
+    }
+
+    /// In a checked buffer, lets accesses to `range` fault again, but where brackets are open.
+    fn protect(&self, range: Range) -> Result<()> {
+        if self.inner.policy != Policy::Checked {
+            return Ok(());
+        }
+        let range = range.align_out(Granule::PAGE, self.size());
+        let free = self.state().outside_of_brackets(range, self.size());
+        free.into_iter().try_for_each(|range| self.shoot_down(range))
+    }
+
+    fn shoot_down(&self, range: Range) -> Result<()> {
+        self.inner.mappings.shoot_down(range)?;
+        let mut state = self.state();
+        let mut later = state.faulted.split_off(&range.start());
+        state.faulted.append(&mut later.split_off(&range.end()));
+        Ok(())
+    }
+
+    fn cpu_exporter(&self) -> Result<&dyn CpuExporter> {
+        self.inner.exporter.cpu().ok_or(Error::NotMappable)
+    }
+
+    fn whole(&self) -> Range {
+        Range::new(0, self.size()).expect("buffers are not empty")
+    }
+
+    fn bracket(&self) -> MutexGuard<'_, ()> {
+        self.inner.bracket.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Buffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Buffer")
+            .field("exporter", &self.exporter())
+            .field("size", &self.size())
+            .field("policy", &self.inner.policy)
+            .finish_non_exhaustive()
+    }
+}
+
+impl State {
+    fn open(&mut self, bracket: Bracket) {
+        if self.ledger.begin(bracket) == Err(Full) {
+            let slots = self.ledger.slots_mut();
+            slots.resize_with(slots.len() * 2, Slot::default);
+            self.ledger.begin(bracket).expect("there are free slots now");
+        }
+    }
+
+    fn synced(&mut self, runs: &[Run]) {
+        if let Some(tracker) = &mut self.tracker {
+            runs.iter().for_each(|run| tracker.synced(run.range));
+        }
+    }
+
+    fn count(&mut self, runs: &[Run]) {
+        for run in runs {
+            let bytes = run.range.len();
+            if run.op != Op::Clean {
+                self.stats.bytes_invalidated += bytes;
+            }
+            if run.op != Op::Invalidate {
+                self.stats.bytes_cleaned += bytes;
+            }
+            if self.tracker.is_some() {
+                self.stats.bytes_elided = self.stats.bytes_elided.saturating_sub(bytes);
+            }
+        }
+    }
+
+    fn check_fault(&mut self, owner: Owner, range: Range) {
+        for page in (range.start()..range.end()).step_by(Granule::PAGE.bytes() as usize) {
+            self.faulted.insert(page, owner);
+        }
+        let allowed =
+            self.ledger.open().any(|open| open.owner == owner && open.range.overlaps(range));
+        if !allowed {
+            self.log.stray(owner, Access::Read, range.align_out(Granule::PAGE, range.end()));
+        }
+    }
+
+    /// Reports the pages of `range` that no open bracket lets anybody store to.
+    fn check_store(&mut self, owner: Owner, range: Range) {
+        let bytes = Granule::PAGE.bytes();
+        let mut page = range.start() & !(bytes - 1);
+        while page < range.end() {
+            let Ok(whole) = Range::new(page, bytes) else { break };
+            let writing = self.ledger.open().filter(|open| open.access.writes());
+            match writing.map(|open| open.range).find(|open| open.overlaps(whole)) {
+                // The rest of that bracket need not be looked at page by page.
+                Some(open) => page = open.end().max(page + 1).next_multiple_of(bytes),
+                None => {
+                    let owner = match owner {
+                        Owner(0) => self.storer(whole),
+                        owner => owner,
+                    };
+                    self.log.stray(owner, Access::Write, whole);
+                    page += bytes;
+                }
+            }
+        }
+    }
+
+    /// Who most likely stored to `page`: whoever faulted it in, else who has a bracket there.
+    fn storer(&self, page: Range) -> Owner {
+        let faulted = self.faulted.get(&page.start()).copied();
+        let bracketed =
+            || self.ledger.open().find(|open| open.range.overlaps(page)).map(|open| open.owner);
+        faulted.or_else(bracketed).unwrap_or(Owner(0))
+    }
+
+    /// The pages of `range` that no open bracket touches.
+    fn outside_of_brackets(&self, range: Range, size: u64) -> Vec<Range> {
+        let mut free = vec![range];
+        for open in self.ledger.open() {
+            let open = open.range.align_out(Granule::PAGE, size);
+            free = free
+                .into_iter()
+                .flat_map(|range| {
+                    let before = Range::between(range.start(), open.start().min(range.end()));
+                    let after = Range::between(open.end().max(range.start()), range.end());
+                    before.into_iter().chain(after)
+                })
+                .collect();
+        }
+        free
+    }
+
+    fn report_conflict(&mut self, policy: Policy, conflict: Option<Range>) {
+        if let (Policy::Checked, Some(range)) = (policy, conflict) {
+            self.log.add(Violation::Conflict { range });
+        }
+    }
+}
+
+/// The programs' side of a buffer, in this process: a file descriptor to map, and brackets.
+#[derive(Clone, Debug)]
+pub struct CpuSide {
+    buffer: Buffer,
+}
+
+impl AsFd for CpuSide {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.buffer.inner.exporter.cpu().expect("checked by Buffer::cpu").mmap()
+    }
+}
+
+impl CpuAccess for CpuSide {
+    type Error = Error;
+
+    fn begin_cpu_access(&self, access: Access, range: Range) -> Result<()> {
+        self.buffer.begin(this_process(), access, range, None)
+    }
+
+    fn end_cpu_access(&self, access: Access, range: Range) -> Result<()> {
+        self.buffer.end(this_process(), access, range)
+    }
+
+    fn mapped(&self, address: usize, offset: u64, len: usize) {
+        self.buffer.inner.mappings.mapped(address, offset, len);
+    }
+
+    fn unmapping(&self, address: usize) {
+        self.buffer.inner.mappings.unmapping(address);
+    }
+}
+
+/// This process, as an owner of brackets.
+fn this_process() -> Owner {
+    Owner(u64::from(std::process::id()))
+}

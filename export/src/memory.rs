@@ -1,0 +1,116 @@
+//! Memory that cannot shrink: a sealed memfd.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use dmabuf_core::Range;
+use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
+use rustix::io::Errno;
+
+use crate::error::{Error, Result};
+
+/// Bytes that move between two memories at a time: they stay in the CPU's caches on the way.
+const CHUNK: usize = 128 << 10;
+
+/// A memfd: first without bytes, then with its size for good.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    fd: OwnedFd,
+}
+
+impl Memory {
+    /// Memory without any bytes yet.
+    pub(crate) fn new(name: &str) -> Result<Memory> {
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        Ok(Memory { fd: rustix::fs::memfd_create(format!("dmabuf-{name}"), flags)? })
+    }
+
+    /// Gives it `size` bytes, zero and committed: nobody who maps it gets SIGBUS for want of memory.
+    pub(crate) fn allocate(&self, size: u64) -> Result<()> {
+        rustix::fs::ftruncate(&self.fd, size)?;
+        match rustix::io::retry_on_intr(|| {
+            rustix::fs::fallocate(&self.fd, FallocateFlags::empty(), 0, size)
+        }) {
+            Ok(()) => Ok(()),
+            Err(Errno::NOSPC | Errno::NOMEM) => Err(Error::Memory(size)),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Takes its bytes away again.
+    pub(crate) fn free(&self) -> Result<()> {
+        Ok(rustix::fs::ftruncate(&self.fd, 0)?)
+    }
+
+    /// Seals the size: nobody who maps it gets SIGBUS by truncation.
+    pub(crate) fn seal(&self) -> Result<()> {
+        Ok(rustix::fs::fcntl_add_seals(&self.fd, SealFlags::SHRINK | SealFlags::GROW)?)
+    }
+
+    /// Copies the bytes of `range` from `other`. The kernel copies, so it does not matter who else
+    /// writes to either.
+    pub(crate) fn copy_from(&self, other: &Memory, range: Range) -> Result<()> {
+        let mut bytes = vec![0; CHUNK.min(range.len() as usize)];
+        let mut offset = range.start();
+        while offset < range.end() {
+            let len = CHUNK.min((range.end() - offset) as usize);
+            read_at(other, offset, &mut bytes[..len])?;
+            write_at(self, offset, &bytes[..len])?;
+            offset += len as u64;
+        }
+        Ok(())
+    }
+}
+
+impl AsFd for Memory {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Fills `bytes` from `offset` on; the file is long enough.
+pub(crate) fn read_at(fd: impl AsFd, mut offset: u64, mut bytes: &mut [u8]) -> Result<()> {
+    while !bytes.is_empty() {
+        match rustix::io::retry_on_intr(|| rustix::io::pread(&fd, &mut *bytes, offset))? {
+            0 => return Err(Errno::IO.into()),
+            n => {
+                offset += n as u64;
+                bytes = &mut bytes[n..];
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Writes all of `bytes` from `offset` on.
+pub(crate) fn write_at(fd: impl AsFd, mut offset: u64, mut bytes: &[u8]) -> Result<()> {
+    while !bytes.is_empty() {
+        match rustix::io::retry_on_intr(|| rustix::io::pwrite(&fd, bytes, offset))? {
+            0 => return Err(Errno::IO.into()),
+            n => {
+                offset += n as u64;
+                bytes = &bytes[n..];
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Refuses sizes that are no buffer sizes, and `total` bytes of memory if there are not as many:
+/// asking for them would end with the OOM killer, not with an error.
+pub(crate) fn check_size(size: u64, total: u64) -> Result<()> {
+    if size == 0 || !size.is_multiple_of(rustix::param::page_size() as u64) {
+        return Err(Error::Size(size));
+    }
+    if total > available()? { Err(Error::Memory(total)) } else { Ok(()) }
+}
+
+/// `MemAvailable` of proc_meminfo(5), in bytes.
+fn available() -> Result<u64> {
+    let meminfo = std::fs::read_to_string("/proc/meminfo")?;
+    let kib = meminfo.lines().find_map(|line| {
+        line.strip_prefix("MemAvailable:")?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
+    });
+    kib.map(|kib| kib << 10).ok_or_else(|| {
+        std::io::Error::other("no MemAvailable in /proc/meminfo: mount procfs").into()
+    })
+}

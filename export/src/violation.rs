@@ -1,0 +1,151 @@
+//! What should not have happened on a buffer.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use dmabuf_core::ledger::Mistake;
+use dmabuf_core::{Access, Bracket, Granule, Owner, Range};
+
+/// How many mistakes a buffer remembers; further ones are only counted.
+const REMEMBERED: usize = 256;
+
+/// Something that a `checked` buffer reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Violation {
+    /// The CPU accessed pages outside of any bracket of its process, or stored to them in a bracket
+    /// that only reads.
+    Access {
+        /// The process; 0 where the system does not tell.
+        owner: Owner,
+        /// What it did, as far as page faults tell.
+        access: Access,
+        /// The pages.
+        range: Range,
+    },
+    /// An END was wrong.
+    Mistake {
+        /// The process.
+        owner: Owner,
+        /// In which way.
+        mistake: Mistake,
+        /// How often.
+        count: u64,
+    },
+    /// A process was gone with a bracket open.
+    LeftOpen {
+        /// The bracket.
+        bracket: Bracket,
+    },
+    /// The CPU and a device wrote the same page at the same time.
+    Conflict {
+        /// The pages.
+        range: Range,
+    },
+}
+
+impl Violation {
+    /// The process it is about, if it is about one that is known.
+    pub fn owner(&self) -> Option<Owner> {
+        match *self {
+            Violation::Access { owner, .. } | Violation::Mistake { owner, .. } => Some(owner),
+            Violation::LeftOpen { bracket } => Some(bracket.owner),
+            Violation::Conflict { .. } => None,
+        }
+        .filter(|&owner| owner != Owner(0))
+    }
+
+    /// The bytes it is about.
+    pub fn range(&self) -> Option<Range> {
+        match *self {
+            Violation::Access { range, .. } | Violation::Conflict { range } => Some(range),
+            Violation::LeftOpen { bracket } => Some(bracket.range),
+            Violation::Mistake { .. } => None,
+        }
+    }
+
+    /// The direction of the access, where there is one.
+    pub fn access(&self) -> Option<Access> {
+        match *self {
+            Violation::Access { access, .. } => Some(access),
+            Violation::LeftOpen { bracket } => Some(bracket.access),
+            Violation::Mistake { .. } | Violation::Conflict { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Violation::Access { access, .. } => write!(f, "{access} outside of a bracket"),
+            Violation::Mistake { mistake, .. } => mistake.fmt(f),
+            Violation::LeftOpen { .. } => f.write_str("START without an END"),
+            Violation::Conflict { .. } => f.write_str("CPU and device wrote the same page"),
+        }
+    }
+}
+
+/// The violations of one buffer.
+#[derive(Debug, Default)]
+pub(crate) struct Log {
+    /// By the offset of the page: who accessed it outside of brackets, and how.
+    strays: BTreeMap<u64, (Owner, Access)>,
+    others: Vec<Violation>,
+    /// All there were, remembered or not.
+    pub(crate) count: u64,
+}
+
+impl Log {
+    /// Remembers an access to each page of `range`, of which only its first report counts.
+    pub(crate) fn stray(&mut self, owner: Owner, access: Access, range: Range) {
+        for page in (range.start()..range.end()).step_by(Granule::PAGE.bytes() as usize) {
+            match self.strays.get_mut(&page) {
+                Some((first, known)) => {
+                    *known = known.union(access);
+                    if *first == Owner(0) {
+                        *first = owner;
+                    }
+                }
+                None => {
+                    self.count += 1;
+                    self.strays.insert(page, (owner, access));
+                }
+            }
+        }
+    }
+
+    /// Remembers anything else.
+    pub(crate) fn add(&mut self, violation: Violation) {
+        self.count += 1;
+        if let Violation::Mistake { owner, mistake, .. } = violation {
+            for other in &mut self.others {
+                if let Violation::Mistake { owner: its, mistake: known, count } = other
+                    && (*its, *known) == (owner, mistake)
+                {
+                    *count += 1;
+                    return;
+                }
+            }
+        }
+        if self.others.len() < REMEMBERED {
+            self.others.push(violation);
+        }
+    }
+
+    /// All that is remembered, pages joined to runs, in the order of their offsets.
+    pub(crate) fn violations(&self) -> Vec<Violation> {
+        let mut runs: Vec<Violation> = Vec::new();
+        for (&page, &(owner, access)) in &self.strays {
+            let range = Range::new(page, Granule::PAGE.bytes()).expect("pages are in the buffer");
+            if let Some(Violation::Access { owner: last, access: its, range: run }) =
+                runs.last_mut()
+                && (*last, *its, run.end()) == (owner, access, page)
+            {
+                *run = Range::between(run.start(), range.end()).expect("the run grows");
+                continue;
+            }
+            runs.push(Violation::Access { owner, access, range });
+        }
+        runs.extend(&self.others);
+        runs
+    }
+}
