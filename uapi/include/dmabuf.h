@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * What served buffers (a FUSE file) and the heaps of the dmabuf module answer beyond
+ * <linux/dma-buf.h>, for C and C++ programs.
+ *
+ * Send these ioctls only to a file of which fstatfs(2) says that it is a dma-buf (f_type
+ * DMA_BUF_MAGIC) or on FUSE (FUSE_SUPER_MAGIC): other drivers use type 'Z' for numbers of
+ * their own. A file that does not know them answers ENOTTY; mainline's exporters do.
+ */
+#ifndef DMABUF_H
+#define DMABUF_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+#define DMA_BUF_ACCESS_BASE 'Z'
+
+/*
+ * The simple brackets: read-write, the whole buffer, no argument. Either restarts on EINTR and
+ * EAGAIN: call it again.
+ */
+#define DMA_BUF_IOCTL_PREPARE_ACCESS _IO(DMA_BUF_ACCESS_BASE, 0)
+#define DMA_BUF_IOCTL_FINISH_ACCESS _IO(DMA_BUF_ACCESS_BASE, 1)
+
+#define DMA_BUF_QUERY_NAME_LEN 32
+
+/* Flags of struct dma_buf_query. */
+#define DMA_BUF_QUERY_MMAP_READ (1 << 0)  /* can be mapped for loads */
+#define DMA_BUF_QUERY_MMAP_WRITE (1 << 1) /* and for stores */
+#define DMA_BUF_QUERY_COHERENT (1 << 2)   /* no bracket copies or cleans anything */
+#define DMA_BUF_QUERY_BRACKET (1 << 3)    /* a bracket is needed around accesses */
+#define DMA_BUF_QUERY_RANGE (1 << 4)      /* a bracket's work grows with its range */
+#define DMA_BUF_QUERY_TRACKED (1 << 5)    /* only pages that were touched are synced */
+#define DMA_BUF_QUERY_CHECKED (1 << 6)    /* accesses outside of brackets are reported */
+
+/* What a buffer is capable of; it never changes. */
+struct dma_buf_query {
+	__u64 size;    /* bytes */
+	__u32 flags;   /* DMA_BUF_QUERY_* */
+	__u32 granule; /* bytes that move together between CPU and devices: a power of two */
+	char exporter[DMA_BUF_QUERY_NAME_LEN]; /* NUL-terminated */
+	char name[DMA_BUF_QUERY_NAME_LEN];     /* NUL-terminated, empty if it has none */
+	__u64 reserved[4];                     /* zero */
+};
+
+#define DMA_BUF_IOCTL_QUERY _IOR(DMA_BUF_ACCESS_BASE, 2, struct dma_buf_query)
+
+/*
+ * A bracket over a range. The flags are those of struct dma_buf_sync. EINVAL for other flags,
+ * for a length of 0 and for a range that ends past the end of the buffer.
+ */
+struct dma_buf_sync_range {
+	__u64 flags;
+	__u64 offset; /* bytes from the buffer's start */
+	__u64 len;    /* bytes */
+};
+
+#define DMA_BUF_IOCTL_SYNC_RANGE _IOW(DMA_BUF_ACCESS_BASE, 3, struct dma_buf_sync_range)
+
+/*
+ * The same on vendor kernels, with 32-bit ranges; not in mainline. Their own <linux/dma-buf.h>
+ * may define it already.
+ */
+#ifndef DMA_BUF_IOCTL_SYNC_PARTIAL
+struct dma_buf_sync_partial {
+	__u64 flags;
+	__u32 offset;
+	__u32 len;
+};
+
+#define DMA_BUF_IOCTL_SYNC_PARTIAL _IOW('b', 2, struct dma_buf_sync_partial)
+#endif
+
+#endif /* DMABUF_H */

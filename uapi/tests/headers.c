@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * Prints every number, size and offset of the headers that dmabuf-uapi mirrors, one on a line:
+ * what it is, a tab, its value. "missing", a tab and a name is what these headers do not have.
+ */
+#include <stddef.h>
+#include <stdio.h>
+
+#include <linux/types.h>
+
+#define NUMBER(name) printf(#name "\t%llu\n", (unsigned long long)(name))
+#define SIZE(type) printf("sizeof " #type "\t%zu\n", sizeof(struct type))
+#define FIELD(type, field) printf(#type "." #field "\t%zu\n", offsetof(struct type, field))
+#define MISSING(name) printf("missing\t" name "\n")
+
+#if __has_include(<linux/magic.h>)
+#include <linux/magic.h>
+#endif
+#if __has_include(<linux/dma-buf.h>)
+#include <linux/dma-buf.h>
+#define HAVE_DMA_BUF
+#endif
+#if __has_include(<linux/dma-heap.h>)
+#include <linux/dma-heap.h>
+#define HAVE_DMA_HEAP
+#endif
+#if __has_include(<linux/udmabuf.h>)
+#include <linux/udmabuf.h>
+#define HAVE_UDMABUF
+#endif
+#if __has_include(<linux/sync_file.h>)
+#include <linux/sync_file.h>
+#define HAVE_SYNC_FILE
+#endif
+/* After the system's, as a program would include it. */
+#include "dmabuf.h"
+
+int main(void)
+{
+#ifdef DMA_BUF_MAGIC
+	NUMBER(DMA_BUF_MAGIC);
+#else
+	MISSING("DMA_BUF_MAGIC");
+#endif
+#ifdef FUSE_SUPER_MAGIC
+	NUMBER(FUSE_SUPER_MAGIC);
+#else
+	MISSING("FUSE_SUPER_MAGIC");
+#endif
+
+#ifdef HAVE_DMA_BUF
+	NUMBER(DMA_BUF_BASE);
+	NUMBER(DMA_BUF_SYNC_READ);
+	NUMBER(DMA_BUF_SYNC_WRITE);
+	NUMBER(DMA_BUF_SYNC_RW);
+	NUMBER(DMA_BUF_SYNC_START);
+	NUMBER(DMA_BUF_SYNC_END);
+	NUMBER(DMA_BUF_SYNC_VALID_FLAGS_MASK);
+	NUMBER(DMA_BUF_NAME_LEN);
+	SIZE(dma_buf_sync);
+	FIELD(dma_buf_sync, flags);
+	NUMBER(DMA_BUF_IOCTL_SYNC);
+	NUMBER(DMA_BUF_SET_NAME_A);
+	NUMBER(DMA_BUF_SET_NAME_B);
+#else
+	MISSING("linux/dma-buf.h");
+#endif
+#ifdef DMA_BUF_IOCTL_EXPORT_SYNC_FILE
+	SIZE(dma_buf_export_sync_file);
+	FIELD(dma_buf_export_sync_file, flags);
+	FIELD(dma_buf_export_sync_file, fd);
+	NUMBER(DMA_BUF_IOCTL_EXPORT_SYNC_FILE);
+#else
+	MISSING("DMA_BUF_IOCTL_EXPORT_SYNC_FILE");
+#endif
+#ifdef DMA_BUF_IOCTL_IMPORT_SYNC_FILE
+	SIZE(dma_buf_import_sync_file);
+	FIELD(dma_buf_import_sync_file, flags);
+	FIELD(dma_buf_import_sync_file, fd);
+	NUMBER(DMA_BUF_IOCTL_IMPORT_SYNC_FILE);
+#else
+	MISSING("DMA_BUF_IOCTL_IMPORT_SYNC_FILE");
+#endif
+
+	NUMBER(DMA_BUF_ACCESS_BASE);
+	NUMBER(DMA_BUF_IOCTL_PREPARE_ACCESS);
+	NUMBER(DMA_BUF_IOCTL_FINISH_ACCESS);
+	NUMBER(DMA_BUF_IOCTL_QUERY);
+	NUMBER(DMA_BUF_IOCTL_SYNC_RANGE);
+	NUMBER(DMA_BUF_IOCTL_SYNC_PARTIAL);
+	NUMBER(DMA_BUF_QUERY_NAME_LEN);
+	NUMBER(DMA_BUF_QUERY_MMAP_READ);
+	NUMBER(DMA_BUF_QUERY_MMAP_WRITE);
+	NUMBER(DMA_BUF_QUERY_COHERENT);
+	NUMBER(DMA_BUF_QUERY_BRACKET);
+	NUMBER(DMA_BUF_QUERY_RANGE);
+	NUMBER(DMA_BUF_QUERY_TRACKED);
+	NUMBER(DMA_BUF_QUERY_CHECKED);
+	SIZE(dma_buf_query);
+	FIELD(dma_buf_query, size);
+	FIELD(dma_buf_query, flags);
+	FIELD(dma_buf_query, granule);
+	FIELD(dma_buf_query, exporter);
+	FIELD(dma_buf_query, name);
+	FIELD(dma_buf_query, reserved);
+	SIZE(dma_buf_sync_range);
+	FIELD(dma_buf_sync_range, flags);
+	FIELD(dma_buf_sync_range, offset);
+	FIELD(dma_buf_sync_range, len);
+	SIZE(dma_buf_sync_partial);
+	FIELD(dma_buf_sync_partial, flags);
+	FIELD(dma_buf_sync_partial, offset);
+	FIELD(dma_buf_sync_partial, len);
+
+#ifdef HAVE_DMA_HEAP
+	NUMBER(DMA_HEAP_IOC_MAGIC);
+	NUMBER(DMA_HEAP_IOCTL_ALLOC);
+	SIZE(dma_heap_allocation_data);
+	FIELD(dma_heap_allocation_data, len);
+	FIELD(dma_heap_allocation_data, fd);
+	FIELD(dma_heap_allocation_data, fd_flags);
+	FIELD(dma_heap_allocation_data, heap_flags);
+#else
+	MISSING("linux/dma-heap.h");
+#endif
+
+#ifdef HAVE_UDMABUF
+	NUMBER(UDMABUF_FLAGS_CLOEXEC);
+	NUMBER(UDMABUF_CREATE);
+	NUMBER(UDMABUF_CREATE_LIST);
+	SIZE(udmabuf_create);
+	FIELD(udmabuf_create, memfd);
+	FIELD(udmabuf_create, flags);
+	FIELD(udmabuf_create, offset);
+	FIELD(udmabuf_create, size);
+	SIZE(udmabuf_create_item);
+	FIELD(udmabuf_create_item, memfd);
+	FIELD(udmabuf_create_item, __pad);
+	FIELD(udmabuf_create_item, offset);
+	FIELD(udmabuf_create_item, size);
+	SIZE(udmabuf_create_list);
+	FIELD(udmabuf_create_list, flags);
+	FIELD(udmabuf_create_list, count);
+	FIELD(udmabuf_create_list, list);
+#else
+	MISSING("linux/udmabuf.h");
+#endif
+
+#ifdef HAVE_SYNC_FILE
+	NUMBER(SYNC_IOC_MAGIC);
+	NUMBER(SYNC_IOC_MERGE);
+	NUMBER(SYNC_IOC_FILE_INFO);
+	SIZE(sync_merge_data);
+	FIELD(sync_merge_data, name);
+	FIELD(sync_merge_data, fd2);
+	FIELD(sync_merge_data, fence);
+	FIELD(sync_merge_data, flags);
+	FIELD(sync_merge_data, pad);
+	SIZE(sync_fence_info);
+	FIELD(sync_fence_info, obj_name);
+	FIELD(sync_fence_info, driver_name);
+	FIELD(sync_fence_info, status);
+	FIELD(sync_fence_info, flags);
+	FIELD(sync_fence_info, timestamp_ns);
+	SIZE(sync_file_info);
+	FIELD(sync_file_info, name);
+	FIELD(sync_file_info, status);
+	FIELD(sync_file_info, flags);
+	FIELD(sync_file_info, num_fences);
+	FIELD(sync_file_info, pad);
+	FIELD(sync_file_info, sync_fence_info);
+#else
+	MISSING("linux/sync_file.h");
+#endif
+#ifdef SYNC_IOC_SET_DEADLINE
+	SIZE(sync_set_deadline);
+	FIELD(sync_set_deadline, deadline_ns);
+	FIELD(sync_set_deadline, pad);
+	NUMBER(SYNC_IOC_SET_DEADLINE);
+#else
+	MISSING("SYNC_IOC_SET_DEADLINE");
+#endif
+	return 0;
+}

@@ -1,0 +1,181 @@
+//! Every number, size and offset of this crate is the one in the system's C headers, or in our own
+//! header where the system has none; and no two ioctls share a number.
+
+use std::collections::BTreeMap;
+use std::mem::{offset_of, size_of};
+use std::path::Path;
+use std::process::Command;
+
+use dmabuf_uapi::*;
+
+/// `name => value` for constants and `sizeof` and offsets of structs, under the names that
+/// `headers.c` prints.
+macro_rules! values {
+    (
+        numbers { $($number:ident)* }
+        structs { $($c:ident = $rust:ident { $($field:ident)* })* }
+    ) => {
+        BTreeMap::from([
+            $((stringify!($number).to_owned(), $number as u64),)*
+            $(
+                (concat!("sizeof ", stringify!($c)).to_owned(), size_of::<$rust>() as u64),
+                $((
+                    concat!(stringify!($c), ".", stringify!($field)).to_owned(),
+                    offset_of!($rust, $field) as u64,
+                ),)*
+            )*
+        ])
+    };
+}
+
+fn rust_values() -> BTreeMap<String, u64> {
+    let mut values = values! {
+        numbers {
+            DMA_BUF_MAGIC FUSE_SUPER_MAGIC
+            DMA_BUF_BASE DMA_BUF_SYNC_READ DMA_BUF_SYNC_WRITE DMA_BUF_SYNC_RW DMA_BUF_SYNC_START
+            DMA_BUF_SYNC_END DMA_BUF_SYNC_VALID_FLAGS_MASK DMA_BUF_NAME_LEN
+            DMA_BUF_IOCTL_SYNC DMA_BUF_SET_NAME_A DMA_BUF_SET_NAME_B
+            DMA_BUF_IOCTL_EXPORT_SYNC_FILE DMA_BUF_IOCTL_IMPORT_SYNC_FILE
+            DMA_BUF_ACCESS_BASE DMA_BUF_IOCTL_PREPARE_ACCESS DMA_BUF_IOCTL_FINISH_ACCESS
+            DMA_BUF_IOCTL_QUERY DMA_BUF_IOCTL_SYNC_RANGE DMA_BUF_IOCTL_SYNC_PARTIAL
+            DMA_BUF_QUERY_NAME_LEN DMA_BUF_QUERY_MMAP_READ DMA_BUF_QUERY_MMAP_WRITE
+            DMA_BUF_QUERY_COHERENT DMA_BUF_QUERY_BRACKET DMA_BUF_QUERY_RANGE
+            DMA_BUF_QUERY_TRACKED DMA_BUF_QUERY_CHECKED
+            DMA_HEAP_IOC_MAGIC DMA_HEAP_IOCTL_ALLOC
+            UDMABUF_FLAGS_CLOEXEC UDMABUF_CREATE UDMABUF_CREATE_LIST
+            SYNC_IOC_MAGIC SYNC_IOC_MERGE SYNC_IOC_FILE_INFO SYNC_IOC_SET_DEADLINE
+        }
+        structs {
+            dma_buf_sync = DmaBufSync { flags }
+            dma_buf_export_sync_file = DmaBufExportSyncFile { flags fd }
+            dma_buf_import_sync_file = DmaBufImportSyncFile { flags fd }
+            dma_buf_sync_partial = DmaBufSyncPartial { flags offset len }
+            dma_buf_query = DmaBufQuery { size flags granule exporter name reserved }
+            dma_buf_sync_range = DmaBufSyncRange { flags offset len }
+            dma_heap_allocation_data = DmaHeapAllocationData { len fd fd_flags heap_flags }
+            udmabuf_create = UdmabufCreate { memfd flags offset size }
+            udmabuf_create_item = UdmabufCreateItem { memfd offset size }
+            udmabuf_create_list = UdmabufCreateList { flags count list }
+            sync_merge_data = SyncMergeData { name fd2 fence flags pad }
+            sync_fence_info = SyncFenceInfo { obj_name driver_name status flags timestamp_ns }
+            sync_file_info = SyncFileInfo { name status flags num_fences pad sync_fence_info }
+            sync_set_deadline = SyncSetDeadline { deadline_ns pad }
+        }
+    };
+    // The one field whose name Rust does not share.
+    let pad = offset_of!(UdmabufCreateItem, pad) as u64;
+    values.insert("udmabuf_create_item.__pad".to_owned(), pad);
+    values
+}
+
+/// What `headers.c` prints; `None`, and a line that says why, where there is no C compiler.
+fn c_output() -> Option<String> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("headers");
+    let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".to_owned());
+    let compiled = Command::new(&compiler)
+        .args(["-Wall", "-Wextra", "-Werror", "-I"])
+        .arg(here.join("include"))
+        .arg(here.join("tests/headers.c"))
+        .arg("-o")
+        .arg(&program)
+        .output();
+    let compiled = match compiled {
+        Ok(output) => output,
+        Err(error) => {
+            println!("skipped: nothing is compared with the C headers, {compiler}: {error}");
+            return None;
+        }
+    };
+    let messages = String::from_utf8_lossy(&compiled.stderr);
+    assert!(compiled.status.success(), "headers.c does not compile:\n{messages}");
+    let run = Command::new(&program).output().expect("the compiled program runs");
+    assert!(run.status.success(), "{run:?}");
+    Some(String::from_utf8(run.stdout).expect("plain text"))
+}
+
+#[test]
+fn numbers_sizes_and_offsets_are_those_of_the_c_headers() {
+    let Some(output) = c_output() else { return };
+    let mut ours = rust_values();
+    for line in output.lines() {
+        let (name, value) = line.split_once('\t').expect("name, tab, value");
+        if name == "missing" {
+            println!("skipped: the system's headers do not have {value}");
+            continue;
+        }
+        let ours = ours.remove(name).unwrap_or_else(|| panic!("{name} is not in this crate"));
+        assert_eq!(ours, value.parse::<u64>().expect("a number"), "{name}");
+    }
+    // Left over is what headers.c did not print: only what it said to be missing may be.
+    if !output.contains("missing\t") {
+        assert!(ours.is_empty(), "headers.c does not print {ours:?}");
+    }
+    for name in ours.keys() {
+        println!("skipped: {name} was not compared");
+    }
+}
+
+#[test]
+fn no_two_ioctls_share_a_number() {
+    let names: Vec<_> = rust_values()
+        .into_iter()
+        .filter(|(name, _)| {
+            let ioctl = ["_IOCTL_", "SET_NAME_", "UDMABUF_CREATE", "SYNC_IOC_"];
+            ioctl.iter().any(|part| name.contains(part)) && name != "SYNC_IOC_MAGIC"
+        })
+        .collect();
+    assert_eq!(names.len(), 16, "{names:?}");
+    let distinct: BTreeMap<_, _> = names.iter().map(|(name, number)| (number, name)).collect();
+    assert_eq!(distinct.len(), names.len(), "{names:?}");
+}
+
+#[test]
+fn sync_flags_are_the_six_that_the_kernel_takes() {
+    for flags in 0..64 {
+        assert_eq!(sync_flags_valid(flags), [1, 2, 3, 5, 6, 7].contains(&flags), "{flags}");
+    }
+    assert!(!sync_flags_valid(1 << 32 | DMA_BUF_SYNC_READ));
+    assert!(!sync_flags_valid(u64::MAX));
+}
+
+/// The bytes of a struct of `u64`s and `u32`s, put together from its fields in their order.
+fn bytes<const N: usize>(words: &[u64], halves: &[u32]) -> [u8; N] {
+    let words = words.iter().flat_map(|word| word.to_ne_bytes());
+    let halves = halves.iter().flat_map(|half| half.to_ne_bytes());
+    let bytes: Vec<u8> = words.chain(halves).collect();
+    bytes.try_into().expect("as many bytes as the struct has")
+}
+
+#[test]
+fn arguments_are_read_from_the_bytes_of_the_struct() {
+    assert_eq!(DmaBufSync::from_bytes(bytes(&[5], &[])), DmaBufSync { flags: 5 });
+    assert_eq!(
+        DmaBufSyncPartial::from_bytes(bytes(&[6], &[4096, 64])),
+        DmaBufSyncPartial { flags: 6, offset: 4096, len: 64 }
+    );
+    assert_eq!(
+        DmaBufSyncRange::from_bytes(bytes(&[7, 1 << 40, 9], &[])),
+        DmaBufSyncRange { flags: 7, offset: 1 << 40, len: 9 }
+    );
+}
+
+#[test]
+fn a_query_is_written_to_the_bytes_of_the_struct() {
+    let query = DmaBufQuery {
+        size: 1 << 33,
+        flags: 0x11,
+        granule: 64,
+        exporter: *b"bounce\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+        name: [b'n'; DMA_BUF_QUERY_NAME_LEN],
+        reserved: [0, 0, 0, 3],
+    };
+    let bytes = query.to_bytes();
+    let at = |offset, len| &bytes[offset..offset + len];
+    assert_eq!(at(offset_of!(DmaBufQuery, size), 8), (1u64 << 33).to_ne_bytes());
+    assert_eq!(at(offset_of!(DmaBufQuery, flags), 4), 0x11u32.to_ne_bytes());
+    assert_eq!(at(offset_of!(DmaBufQuery, granule), 4), 64u32.to_ne_bytes());
+    assert_eq!(at(offset_of!(DmaBufQuery, exporter), 32), query.exporter);
+    assert_eq!(at(offset_of!(DmaBufQuery, name), 32), query.name);
+    assert_eq!(at(offset_of!(DmaBufQuery, reserved) + 24, 8), 3u64.to_ne_bytes());
+}
