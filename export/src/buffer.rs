@@ -290,6 +290,11 @@ impl Buffer {
         owners
     }
 
+    /// Whether a bracket of `access` over the whole buffer would not have to wait for a device.
+    pub fn is_idle(&self, access: Access) -> bool {
+        !self.inner.flight.conflicts(access, self.whole())
+    }
+
     /// Answers a page fault of `owner` on a mapping through a page cache: fills `bytes` with the
     /// CPU-side memory from `offset` on.
     ///
