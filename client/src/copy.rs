@@ -89,24 +89,13 @@ mod fast {
             }
             return;
         }
-        // SAFETY: The loop moves whole blocks, at least one; what is left is the end of a block
-        // that ends with the last byte and begins no earlier than the first.
-        unsafe {
-            blocks(from, to, len / BLOCK);
-            if len % BLOCK != 0 {
-                blocks(from.add(len - BLOCK), to.add(len - BLOCK), 1);
-            }
-        }
-    }
-
-    /// # Safety
-    ///
-    /// `count` blocks at `from` can be loaded, as many at `to` stored to; at least one; and the
-    /// processor has AVX.
-    unsafe fn blocks(from: *const u8, to: *mut u8, count: usize) {
-        // SAFETY: Each round moves one block, and the caller promises `count` of them.
+        let last = len - BLOCK;
+        // SAFETY: Each round moves one block, as many as begin before the last one, which ends
+        // with the last byte and may move bytes of the block before it again. AVX is there.
         unsafe {
             asm!(
+                "test rcx, rcx",
+                "jz 3f",
                 "2:",
                 "vmovdqu ymm0, [rsi]",
                 "vmovdqu ymm1, [rsi + 32]",
@@ -120,10 +109,21 @@ mod fast {
                 "add rdi, 128",
                 "dec rcx",
                 "jnz 2b",
+                "3:",
+                "vmovdqu ymm0, [{last_from}]",
+                "vmovdqu ymm1, [{last_from} + 32]",
+                "vmovdqu ymm2, [{last_from} + 64]",
+                "vmovdqu ymm3, [{last_from} + 96]",
+                "vmovdqu [{last_to}], ymm0",
+                "vmovdqu [{last_to} + 32], ymm1",
+                "vmovdqu [{last_to} + 64], ymm2",
+                "vmovdqu [{last_to} + 96], ymm3",
                 "vzeroupper",
-                inout("rcx") count => _,
+                inout("rcx") last.div_ceil(BLOCK) => _,
                 inout("rsi") from => _,
                 inout("rdi") to => _,
+                last_from = in(reg) from.add(last),
+                last_to = in(reg) to.add(last),
                 // vzeroupper clears the upper half of every vector register.
                 out("xmm0") _, out("xmm1") _, out("xmm2") _, out("xmm3") _,
                 out("xmm4") _, out("xmm5") _, out("xmm6") _, out("xmm7") _,
@@ -136,16 +136,55 @@ mod fast {
 
     /// # Safety
     ///
-    /// `len` bytes at `to` can be stored to.
+    /// `len` bytes at `to` can be stored to, and `len >= BLOCK`.
     pub unsafe fn fill(to: *mut u8, value: u8, len: usize) {
-        // SAFETY: The caller promises the bytes; the direction flag is clear, as the ABI has it.
+        let string = len >= STRING && is_x86_feature_detected!("ermsb");
+        if string || !is_x86_feature_detected!("avx") {
+            // SAFETY: The caller promises the bytes; the direction flag is clear, as the ABI has it.
+            unsafe {
+                asm!(
+                    "rep stosb",
+                    inout("rcx") len => _,
+                    inout("rdi") to => _,
+                    in("al") value,
+                    options(nostack, preserves_flags),
+                );
+            }
+            return;
+        }
+        let last = len - BLOCK;
+        // SAFETY: As in `copy`.
         unsafe {
             asm!(
-                "rep stosb",
-                inout("rcx") len => _,
+                "vmovq xmm0, rax",
+                "vpunpcklqdq xmm0, xmm0, xmm0",
+                "vinsertf128 ymm0, ymm0, xmm0, 1",
+                "test rcx, rcx",
+                "jz 3f",
+                "2:",
+                "vmovdqu [rdi], ymm0",
+                "vmovdqu [rdi + 32], ymm0",
+                "vmovdqu [rdi + 64], ymm0",
+                "vmovdqu [rdi + 96], ymm0",
+                "add rdi, 128",
+                "dec rcx",
+                "jnz 2b",
+                "3:",
+                "vmovdqu [{last_to}], ymm0",
+                "vmovdqu [{last_to} + 32], ymm0",
+                "vmovdqu [{last_to} + 64], ymm0",
+                "vmovdqu [{last_to} + 96], ymm0",
+                "vzeroupper",
+                in("rax") u64::from_ne_bytes([value; 8]),
+                inout("rcx") last.div_ceil(BLOCK) => _,
                 inout("rdi") to => _,
-                in("al") value,
-                options(nostack, preserves_flags),
+                last_to = in(reg) to.add(last),
+                // As in `copy`.
+                out("xmm0") _, out("xmm1") _, out("xmm2") _, out("xmm3") _,
+                out("xmm4") _, out("xmm5") _, out("xmm6") _, out("xmm7") _,
+                out("xmm8") _, out("xmm9") _, out("xmm10") _, out("xmm11") _,
+                out("xmm12") _, out("xmm13") _, out("xmm14") _, out("xmm15") _,
+                options(nostack),
             );
         }
     }
