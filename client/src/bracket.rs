@@ -1,4 +1,8 @@
 //! Which ioctl a buffer's brackets are made of: found out once per buffer, then remembered.
+//!
+//! A file that does not know an ioctl answers ENOTTY, so the first bracket over a part of a buffer
+//! finds out. On mainline that costs one refused call in a buffer's life. A vendor kernel that
+//! answers `SYNC_PARTIAL` is taken at its word.
 
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 

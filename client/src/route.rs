@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use crate::{Access, DmaBuf, Error, Kind, MapOptions, Mapping, Mmap, RouteFailure};
+use crate::{Access, DmaBuf, Error, Kind, MapOptions, Mapping, RouteFailure};
 
 /// Copies bytes of a buffer out and in, each copy complete in itself: no bracket stays open.
 pub trait Transfer: Send {
@@ -162,10 +162,15 @@ impl fmt::Debug for Bytes {
 struct Mapped(Mapping);
 
 impl Mapped {
+    /// For loads and stores if the buffer allows that, for loads otherwise.
     fn open(buffer: &DmaBuf) -> Result<Mapped, Error> {
-        let only_loads = buffer.capability().mmap == Some(Mmap::Read);
-        let options = MapOptions::new();
-        buffer.map_with(&if only_loads { options.read_only() } else { options }).map(Mapped)
+        let mapping = match buffer.map() {
+            Err(Error::AccessMode { .. } | Error::Sealed { .. }) => {
+                buffer.map_with(&MapOptions::new().read_only())
+            }
+            mapped => mapped,
+        };
+        mapping.map(Mapped)
     }
 }
 
