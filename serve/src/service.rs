@@ -90,7 +90,8 @@ pub fn run(options: Options, ready: impl FnOnce(&Path)) -> Result<(), Error> {
     config.acl = if is_root { SessionACL::All } else { SessionACL::Owner };
     config.n_threads = Some(options.threads.max(2));
     config.clone_fd = true;
-    let session = Session::new(filesystem, &mountpoint, &config).map_err(Error::Fuse)?;
+    let mut session = Session::new(filesystem, &mountpoint, &config).map_err(Error::Fuse)?;
+    let mut unmounter = session.unmount_callable();
     kernel.connect(session.notifier(), options.passthrough && can_pass_through(&session));
 
     let (ended, end) = channel();
@@ -116,7 +117,10 @@ pub fn run(options: Options, ready: impl FnOnce(&Path)) -> Result<(), Error> {
         Some(result) => result.map_err(Error::Io),
         None => {
             tracing::info!("unmounting {}", mountpoint.display());
-            mount::detach(&mountpoint)
+            // A mount that is in use can only be detached.
+            unmounter
+                .unmount()
+                .or_else(|_| mount::detach(&mountpoint))
                 .map_err(|error| Error::Mountpoint { path: mountpoint.clone(), error })
         }
     };
