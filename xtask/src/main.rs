@@ -1,3 +1,23 @@
-//! To come.
+//! The project's own commands, run as `cargo xtask NAME`.
 
-fn main() {}
+mod apt;
+mod mounts;
+mod test;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+
+/// The project's own commands.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
+enum Task {
+    Test(test::Options),
+}
+
+fn main() -> Result<ExitCode> {
+    match Task::parse() {
+        Task::Test(options) => test::run(&options),
+    }
+}
