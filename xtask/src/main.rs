@@ -2,7 +2,9 @@
 
 mod apt;
 mod mounts;
+mod process;
 mod test;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -14,10 +16,12 @@ use clap::Parser;
 #[command(bin_name = "cargo xtask")]
 enum Task {
     Test(test::Options),
+    Vm(vm::Options),
 }
 
 fn main() -> Result<ExitCode> {
     match Task::parse() {
         Task::Test(options) => test::run(&options),
+        Task::Vm(options) => vm::run(&options),
     }
 }

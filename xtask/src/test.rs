@@ -6,7 +6,6 @@ use std::{
     fmt, fs,
     path::{Path, PathBuf},
     process::{Child, Command, ExitCode, ExitStatus},
-    thread,
     time::{Duration, Instant},
 };
 
@@ -14,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{apt, mounts};
+use crate::{apt, mounts, process::wait_for};
 
 /// How long the tests may take in all. A single test has its own limit in .config/nextest.toml.
 const TESTS_LIMIT: Duration = Duration::from_secs(30 * 60);
@@ -177,19 +176,6 @@ fn wait(mut child: Child, folder: &Path) -> Result<ExitStatus> {
     }
     child.kill()?;
     Ok(child.wait()?)
-}
-
-fn wait_for(child: &mut Child, limit: Duration) -> Result<Option<ExitStatus>> {
-    let end = Instant::now() + limit;
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
-        }
-        if Instant::now() >= end {
-            return Ok(None);
-        }
-        thread::sleep(Duration::from_millis(50));
-    }
 }
 
 fn abort(mounts: &[mounts::Mount]) {
