@@ -28,12 +28,14 @@
 //! | [`buffer`] | the framework around an exporter |
 //! | [`attachment`] | a device's side of a buffer |
 //! | [`heap`] | the five heaps |
+//! | [`cache`] | cache maintenance by the CPU, for devices that do not see its caches |
 //! | [`mappings`] | programs' mappings: where touched pages are found |
 //! | [`quota`] | how much a user may have |
 //! | [`stats`], [`violation`] | what happened, and what should not have |
 
 pub mod attachment;
 pub mod buffer;
+pub mod cache;
 pub mod error;
 pub mod exporter;
 mod flight;
