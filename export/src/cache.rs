@@ -633,6 +633,57 @@ mod tests {
         shared::<CachedMapping>();
     }
 
+    /// `cargo test --release -p dmabuf-export -- --ignored --nocapture cost`
+    #[test]
+    #[ignore = "measures, and says what only a person can judge"]
+    fn cost_of_a_line() {
+        use std::hint::black_box;
+        use std::time::{Duration, Instant};
+
+        const SIZE: usize = 1 << 20;
+
+        fn best(mut prepare: impl FnMut(), mut work: impl FnMut()) -> f64 {
+            let once = || {
+                prepare();
+                let start = Instant::now();
+                work();
+                start.elapsed()
+            };
+            let times: Vec<Duration> = std::iter::repeat_with(once).take(200).collect();
+            times.into_iter().min().unwrap().as_secs_f64()
+        }
+
+        let mut own = vec![1u8; SIZE];
+        let mut copied = vec![2u8; SIZE];
+        let copy = best(|| {}, || black_box(&mut copied).copy_from_slice(black_box(&own)));
+        let address = own.as_mut_ptr();
+        let mut all: Vec<Maintenance> = choices()
+            .into_iter()
+            .flat_map(|choice| [choice.clean, choice.clean_invalidate].map(|both| (both, choice)))
+            .map(|(both, line)| Maintenance { clean: both, clean_invalidate: both, ..line })
+            .collect();
+        all.dedup();
+        println!("1 MiB, as a multiple of the time to copy it once");
+        println!("{:<30} {:>6} {:>6} {:>10}", "", "dirty", "clean", "then read");
+        for only in all {
+            let each = |touch: fn(*mut u8)| {
+                for at in (0..SIZE).step_by(only.line().bytes() as usize) {
+                    touch(address.wrapping_add(at));
+                }
+            };
+            // SAFETY: The bytes are the vector's own, and it is not used while `address` is.
+            let store = || each(|byte| unsafe { byte.write_volatile(3) });
+            // SAFETY: As above.
+            let load = || each(|byte| _ = unsafe { byte.read_volatile() });
+            // SAFETY: As above.
+            let maintain = || unsafe { only.clean(address, SIZE) };
+            let dirty = best(store, maintain) / copy;
+            let clean = best(maintain, maintain) / copy;
+            let read = best(maintain, load) / best(load, load);
+            println!("{:<30} {dirty:>6.1} {clean:>6.1} {read:>9.1}x", only.to_string());
+        }
+    }
+
     proptest! {
         #[test]
         fn lines_hold_every_byte_and_none_is_idle(address in 0..1usize << 30, len in 1..10_000usize) {
