@@ -9,9 +9,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use dmabuf_core::{Access, Owner, Range};
 use dmabuf_export::mappings::Direct;
-use dmabuf_export::{Accounts, Buffer, Heap, HeapKind, Mappings, Quota};
+use dmabuf_export::{Access, Accounts, Buffer, Heap, HeapKind, Mappings, Owner, Quota, Range};
 use fuser::{
     BackingId, BsdFileFlags, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags,
     Generation, INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner, Notifier, OpenAccMode,
