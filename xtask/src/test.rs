@@ -131,12 +131,13 @@ fn tests(options: &Options) -> Result<Outcome> {
     let left = mounts::below(folder.path())?;
     abort(&left);
 
-    Ok(if !left.is_empty() {
-        Outcome::Failed(format!("left a mount behind: {}", points(&left)))
-    } else if status.success() {
-        Outcome::Passed(note.to_string())
-    } else {
-        Outcome::Failed(status.to_string())
+    Ok(match status {
+        None => Outcome::Failed(format!("not ended after {TESTS_LIMIT:?}")),
+        Some(_) if !left.is_empty() => {
+            Outcome::Failed(format!("left a mount behind: {}", points(&left)))
+        }
+        Some(status) if status.success() => Outcome::Passed(note.to_string()),
+        Some(status) => status.into(),
     })
 }
 
@@ -159,23 +160,23 @@ fn test_command(quick: bool) -> (Command, &'static str) {
     }
 }
 
-/// Waits for the test run. When its time is over, its mounts are aborted, which frees tests
-/// that nothing else can end; then it is told to end; then it is made to.
-fn wait(mut child: Child, folder: &Path) -> Result<ExitStatus> {
+/// Waits for the test run; `None` means that its time was over and it was ended. Its mounts are
+/// aborted, which frees tests that nothing else can end; then it is told to end; then it is made
+/// to.
+fn wait(mut child: Child, folder: &Path) -> Result<Option<ExitStatus>> {
     if let Some(status) = wait_for(&mut child, TESTS_LIMIT)? {
-        return Ok(status);
+        return Ok(Some(status));
     }
     println!("    the tests have run for {TESTS_LIMIT:?}: ending them");
     abort(&mounts::below(folder)?);
-    if let Some(status) = wait_for(&mut child, GRACE)? {
-        return Ok(status);
+    if wait_for(&mut child, GRACE)?.is_none() {
+        kill_process(Pid::from_child(&child), Signal::TERM)?;
+        if wait_for(&mut child, GRACE)?.is_none() {
+            child.kill()?;
+            child.wait()?;
+        }
     }
-    kill_process(Pid::from_child(&child), Signal::TERM)?;
-    if let Some(status) = wait_for(&mut child, GRACE)? {
-        return Ok(status);
-    }
-    child.kill()?;
-    Ok(child.wait()?)
+    Ok(None)
 }
 
 fn abort(mounts: &[mounts::Mount]) {

@@ -1,7 +1,8 @@
 //! `cargo xtask vm`: boots a stock Debian kernel and runs a command in it.
 //!
 //! The machine sees the host's files, and can change none of them: what it writes is gone when
-//! it ends. The command is run by root, in the same folder and environment as it would be here.
+//! it ends. The command is run by root, in the same folder and environment as it would be here,
+//! with nothing on its standard input. /dev, /proc, /sys and /run are the machine's own.
 
 mod initramfs;
 mod kernel;
@@ -48,7 +49,7 @@ const MODULES: &[&str] = &[
 /// Boot a stock Debian kernel under QEMU and run a command in it.
 ///
 /// The command sees the host's files and environment and is run by root; what it writes is lost.
-/// Its standard output, standard error and exit status are those of this command. Status 125
+/// /dev, /proc, /sys and /run are the machine's own, and standard input is empty. Its standard output, standard error and exit status are those of this command. Status 125
 /// means that the machine failed, not the command: the kernel warned, oopsed or hung, or ended
 /// without a status.
 #[derive(Args)]

@@ -34,7 +34,6 @@ const ALARMS: &[&str] = &[
     "general protection fault",
     "blocked for more than",
     "detected stalls",
-    "Out of memory:",
 ];
 
 /// How many lines of the console a report shows.
