@@ -44,7 +44,7 @@ pub fn ensure(program: &str, packages: &[&str]) -> Result<PathBuf> {
     eprintln!("    {program} is not installed; as root, installing: {names}");
     update()?;
     run(Command::new("apt-get")
-        .args(["-qq", "install", "--yes", "--no-install-recommends"])
+        .args(["-qq", "-oDpkg::Use-Pty=0", "install", "--yes", "--no-install-recommends"])
         .args(packages)
         .env("DEBIAN_FRONTEND", "noninteractive"))?;
     find(program).with_context(|| format!("{names} installed, and still no {program}"))

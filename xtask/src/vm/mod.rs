@@ -103,10 +103,12 @@ fn boot(
     if env::consts::ARCH != "x86_64" {
         bail!("the machine is an x86-64 one, and this host's programs are not");
     }
+    let qemu = qemu::find()?;
     let nonce = fs::read_to_string("/proc/sys/kernel/random/uuid")?;
     let nonce = nonce.trim();
     let (image, initramfs) = prepare(options, nonce)?;
     let machine = Machine {
+        qemu: &qemu,
         image: &image,
         initramfs: &initramfs,
         cmdline: &options.cmdline,

@@ -6,7 +6,7 @@ use std::{
     fs::File,
     io::{self, BufRead, BufReader, PipeReader, PipeWriter, Read, Write},
     os::fd::AsRawFd,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
     time::Duration,
@@ -41,6 +41,8 @@ const REPORTED_LINES: usize = 50;
 
 /// What to boot.
 pub struct Machine<'a> {
+    /// The emulator, from [`find`].
+    pub qemu: &'a Path,
     /// The kernel.
     pub image: &'a Path,
     /// Its first file system.
@@ -64,9 +66,8 @@ impl Machine<'_> {
         stderr: &mut (dyn Write + Send),
     ) -> Result<String> {
         // The parent-death signal ends QEMU however this process ends.
-        let qemu = apt::ensure("qemu-system-x86_64", &["qemu-system-x86"])?;
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "--"]).arg(qemu);
+        command.args(["--pdeathsig", "KILL", "--"]).arg(self.qemu);
         self.describe(&mut command);
 
         let initramfs = File::from(memfd_create("initramfs", MemfdFlags::empty())?);
@@ -138,6 +139,11 @@ impl Machine<'_> {
         command.arg("-kernel").arg(self.image);
         command.args(["-append", &format!("{COMMAND_LINE} {}", self.cmdline)]);
     }
+}
+
+/// QEMU's place, installed when it is not there and may be.
+pub fn find() -> Result<PathBuf> {
+    apt::ensure("qemu-system-x86_64", &["qemu-system-x86"])
 }
 
 /// A pipe whose writing end outlives the start of a program.
