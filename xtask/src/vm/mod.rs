@@ -142,8 +142,9 @@ fn prepare(options: &Options, nonce: &str) -> Result<(PathBuf, Vec<u8>)> {
     }
     let busybox = tools.join("usr/bin/busybox");
 
-    let mut requests = MODULES.to_vec();
-    requests.extend(options.modules.iter().map(String::as_str));
+    // What is asked for comes first, so that its arguments count.
+    let mut requests: Vec<_> = options.modules.iter().map(String::as_str).collect();
+    requests.extend(MODULES);
     let modules = Modules::of(&kernel.modules(), &busybox)?.load_order(&requests)?;
     let script = script(&options.command)?;
     let initramfs = initramfs::build(&busybox, &modules, &script, nonce)?;

@@ -39,6 +39,9 @@ const ALARMS: &[&str] = &[
 /// How many lines of the console a report shows.
 const REPORTED_LINES: usize = 50;
 
+/// How many of them come before the first alarm: a panic's reason is there.
+const LINES_BEFORE: usize = 5;
+
 /// What to boot.
 pub struct Machine<'a> {
     /// The emulator, from [`find`].
@@ -194,10 +197,13 @@ fn alarms(line: &str) -> bool {
     ALARMS.iter().any(|alarm| line.contains(alarm))
 }
 
-/// Says what went wrong, and shows the console from its first alarm on, or else its end.
+/// Says what went wrong, and shows the console around its first alarm, or else its end.
 fn report(what: &str, console: &[String]) -> anyhow::Error {
     let first = console.iter().position(|line| alarms(line));
-    let start = first.unwrap_or(console.len().saturating_sub(REPORTED_LINES));
+    let start = match first {
+        Some(first) => first.saturating_sub(LINES_BEFORE),
+        None => console.len().saturating_sub(REPORTED_LINES),
+    };
     let shown = console.iter().skip(start).take(REPORTED_LINES);
     let mut text = format!("the machine failed: {what}; its console:");
     for line in shown {
