@@ -65,7 +65,7 @@ pub struct Options {
     modules: Vec<String>,
 
     /// More for the kernel's command line, such as swiotlb=force.
-    #[arg(long, value_name = "TEXT", default_value = "", allow_hyphen_values = true)]
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     cmdline: String,
 
     /// The machine's memory, in MiB.
