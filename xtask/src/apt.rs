@@ -58,6 +58,14 @@ pub struct Index {
 }
 
 impl Index {
+    /// Whether packages can be fetched here; the error says what is missing.
+    pub fn is_possible() -> Result<()> {
+        if !Path::new(KEYRING).is_file() {
+            bail!("{KEYRING} is missing; the package debian-archive-keyring has it");
+        }
+        mirror().map(drop)
+    }
+
     /// The index in `folder`, fetched when it is not there or old.
     pub fn open(folder: &Path) -> Result<Self> {
         let index = Index { folder: folder.to_path_buf() };
@@ -115,9 +123,7 @@ impl Index {
     }
 
     fn update(&self) -> Result<()> {
-        if !Path::new(KEYRING).is_file() {
-            bail!("{KEYRING} is missing; the package debian-archive-keyring has it");
-        }
+        Self::is_possible()?;
         fs::create_dir_all(self.folder.join("lists/partial"))?;
         fs::create_dir_all(self.folder.join("archives/partial"))?;
         let mirror = mirror()?;

@@ -8,6 +8,9 @@ mod initramfs;
 mod kernel;
 mod modules;
 mod qemu;
+mod self_test;
+
+pub use self_test::self_test;
 
 use std::{
     env,
@@ -94,15 +97,27 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     })))
 }
 
+/// Whether a machine can run here; the error says what is missing.
+pub fn is_possible() -> Result<()> {
+    is_native()?;
+    Index::is_possible()?;
+    qemu::find().map(drop)
+}
+
+fn is_native() -> Result<()> {
+    if env::consts::ARCH != "x86_64" {
+        bail!("the machine is an x86-64 one, and this host's programs are not");
+    }
+    Ok(())
+}
+
 /// Boots the machine, copies what the command writes, and returns the command's exit status.
 fn boot(
     options: &Options,
     stdout: &mut (dyn Write + Send),
     stderr: &mut (dyn Write + Send),
 ) -> Result<u8> {
-    if env::consts::ARCH != "x86_64" {
-        bail!("the machine is an x86-64 one, and this host's programs are not");
-    }
+    is_native()?;
     let qemu = qemu::find()?;
     let nonce = fs::read_to_string("/proc/sys/kernel/random/uuid")?;
     let nonce = nonce.trim();
