@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{apt, mounts, process::wait_for};
+use crate::{apt, mounts, process::wait_for, vm};
 
 /// How long the tests may take in all. A single test has its own limit in .config/nextest.toml.
 const TESTS_LIMIT: Duration = Duration::from_secs(30 * 60);
@@ -22,7 +22,8 @@ const TESTS_LIMIT: Duration = Duration::from_secs(30 * 60);
 /// it was told to end.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// Run all tests: format, lints, tests, documentation tests, C examples, documentation.
+/// Run all tests: format, lints, tests, documentation tests, C examples, documentation, a
+/// real kernel.
 ///
 /// As root, what is missing is installed with apt-get. What can't be run is skipped, with the
 /// reason, and counted as skipped.
@@ -47,6 +48,7 @@ const STEPS: &[Step] = &[
     Step { name: "doctests",   quick: false, run: doctests },
     Step { name: "c examples", quick: false, run: c_examples },
     Step { name: "docs",       quick: false, run: docs },
+    Step { name: "machine",    quick: false, run: machine },
 ];
 
 /// How a step ended; the text says why, where there is something to say.
@@ -242,6 +244,14 @@ fn docs(_: &Options) -> Result<Outcome> {
     command.args(["--workspace", "--no-deps"]);
     command.env("RUSTDOCFLAGS", "-D warnings");
     Ok(announce(&mut command).status()?.into())
+}
+
+fn machine(_: &Options) -> Result<Outcome> {
+    if let Err(reason) = vm::is_possible() {
+        return Ok(Outcome::Skipped(format!("{reason:#}")));
+    }
+    vm::self_test()?;
+    Ok(Outcome::Passed(String::new()))
 }
 
 fn cargo(subcommand: &str) -> Command {
