@@ -1,5 +1,6 @@
 //! The command `dmabuf`.
 
+mod demo;
 mod generate;
 mod info;
 mod serve;
@@ -21,6 +22,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Show the same edit on five heaps, bracketed rightly and wrongly
+    Demo(demo::Options),
     /// Serve the heaps as a file system, until SIGTERM or SIGINT
     Serve(serve::Options),
     /// Tell what a buffer is and what can be done with it
@@ -29,6 +32,9 @@ enum Command {
     Completions(generate::Completions),
     /// Write the manual pages
     Man(generate::Man),
+    /// Play a part in the demo
+    #[command(subcommand, hide = true)]
+    Role(demo::Role),
 }
 
 fn main() -> ExitCode {
@@ -41,10 +47,12 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<ExitCode> {
     match command {
+        Command::Demo(options) => return demo::run(&options),
         Command::Serve(options) => serve::run(options)?,
         Command::Info(options) => info::run(&options)?,
         Command::Completions(options) => generate::completions(&options),
         Command::Man(options) => generate::man(&options)?,
+        Command::Role(role) => return demo::play(role),
     }
     Ok(ExitCode::SUCCESS)
 }
