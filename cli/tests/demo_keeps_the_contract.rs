@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -129,6 +131,53 @@ fn people_get_a_table_without_escapes_where_there_is_no_terminal() {
     }
     assert!(table.contains("checked, none: process "), "{table}");
     assert_nothing_is_left(&dir);
+}
+
+/// The demo, as a JSON document, with a C compiler that is this shell script.
+fn demo_with_compiler(script: &str, dir: &TempDir) -> (Option<i32>, Value) {
+    let compiler = dir.path().join("cc");
+    std::fs::write(&compiler, format!("#!/bin/sh\n{script}\n")).unwrap();
+    std::fs::set_permissions(&compiler, Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", dir.path().display(), std::env::var("PATH").unwrap());
+    let output = demo(dmabuf(), dir).arg("--json").env("PATH", path).output().unwrap();
+    assert_nothing_is_left(dir);
+    (output.status.code(), serde_json::from_slice(&output.stdout).unwrap())
+}
+
+#[test]
+fn a_client_that_does_not_edit_breaks_the_promise_of_every_row_it_is_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let idle = r#"printf '#!/bin/sh\necho brackets=1 nanoseconds=1\n' > "$4"; chmod +x "$4""#;
+    let (status, document) = demo_with_compiler(idle, &dir);
+    if document["stage"] != "served" {
+        println!("not tested: no client is compiled in one process");
+        return;
+    }
+    assert_eq!(status, Some(1));
+    assert_eq!(document["kept"], false);
+    for row in document["rows"].as_array().unwrap() {
+        let objections = row["objections"].as_array().unwrap();
+        let tolerated = matches!(
+            (row["heap"].as_str().unwrap(), row["way"].as_str()),
+            ("bounce" | "tracked", Some("wrong-direction" | "too-small"))
+        );
+        assert_eq!(objections.is_empty(), tolerated, "{row}");
+    }
+    let row = &document["rows"][0];
+    assert_eq!(row["picture"], "mixed", "the client in Rust is right");
+    let objection = row["objections"][0].as_str().unwrap();
+    assert!(objection.contains("frame 1 by C (1500 pixels)"), "{objection}");
+}
+
+#[test]
+fn without_a_c_compiler_the_client_in_rust_is_enough() {
+    let dir = tempfile::tempdir().unwrap();
+    let (status, document) = demo_with_compiler("echo broken >&2; exit 1", &dir);
+    assert_eq!(status, Some(0));
+    if document["stage"] == "served" {
+        let note = document["notes"][0].as_str().unwrap();
+        assert!(note.contains("client in C is left out") && note.contains("broken"), "{note}");
+    }
 }
 
 #[test]
