@@ -94,6 +94,13 @@ impl Range {
         }
     }
 
+    /// The smallest range that holds both.
+    pub const fn hull(self, other: Range) -> Range {
+        let start = if self.start < other.start { self.start } else { other.start };
+        let end = if self.end > other.end { self.end } else { other.end };
+        Range { start, end }
+    }
+
     /// Whether the two share a byte.
     pub const fn overlaps(self, other: Range) -> bool {
         self.intersect(other).is_some()
