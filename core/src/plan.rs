@@ -113,12 +113,7 @@ impl<'a> Plan<'a> {
         ledger: &'a Ledger<S>,
     ) -> Plan<'a> {
         match memory {
-            Memory::Caches { .. } if access == Access::Read => {
-                Plan::one(memory, size, Op::Clean, range)
-            }
-            Memory::Caches { .. } if access == Access::ReadWrite => {
-                Plan::one(memory, size, Op::CleanInvalidate, range)
-            }
+            Memory::Caches { .. } if access.reads() => Plan::one(memory, size, Op::Clean, range),
             Memory::Caches { .. } => {
                 Plan::hinted(memory, size, range, Some(Op::Invalidate), ledger.slots())
             }
@@ -414,7 +409,7 @@ mod tests {
         let plan = |access| runs(Plan::device_begin(CACHES, SIZE, access, range(10, 128), &none));
         assert_eq!(plan(Write), [(Op::CleanInvalidate, 0, 64), (Op::Invalidate, 64, 128)]);
         assert_eq!(plan(Read), [(Op::Clean, 0, 128)]);
-        assert_eq!(plan(ReadWrite), [(Op::CleanInvalidate, 0, 128)]);
+        assert_eq!(plan(ReadWrite), [(Op::Clean, 0, 128)]);
     }
 
     #[test]
