@@ -74,9 +74,9 @@ impl Simulated {
         }
     }
 
-    /// Evicts or fills a line or two, or none.
+    /// Evicts and fills a few lines, or none.
     fn misbehave(&mut self) {
-        for _ in 0..2 {
+        for _ in 0..4 {
             self.chaos ^= self.chaos << 13;
             self.chaos ^= self.chaos >> 7;
             self.chaos ^= self.chaos << 17;
@@ -86,7 +86,7 @@ impl Simulated {
                     self.clean(line);
                     self.drop_line(line);
                 }
-                1 => drop(self.filled(line)),
+                1 | 2 => drop(self.filled(line)),
                 _ => {}
             }
         }
@@ -261,7 +261,7 @@ const CACHES: Memory = Memory::Caches { line: Granule::new(LINE as u32).unwrap()
 
 fn keeps_the_contract(memory: Memory, tracked: bool) {
     let mut looked = Looked::default();
-    let config = ProptestConfig { cases: 2000, failure_persistence: None, ..Default::default() };
+    let config = ProptestConfig { cases: 1500, failure_persistence: None, ..Default::default() };
     let mut runner = proptest::test_runner::TestRunner::new(config);
     let cases = (stories(SIZE, LINE, 60), any::<u64>());
     let told = std::cell::RefCell::new(&mut looked);
