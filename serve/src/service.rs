@@ -7,6 +7,7 @@ use std::sync::mpsc::channel;
 use dmabuf_export::Quota;
 use fuser::{BackingId, Config, MountOption, Session, SessionACL};
 use rustix::fs::MemfdFlags;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -76,9 +77,10 @@ pub fn run(options: Options, ready: impl FnOnce(&Path)) -> Result<(), Error> {
     // Before there are other threads, so that all of them leave the signals to this one.
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
 
+    raise_file_limit();
     let is_root = rustix::process::geteuid().is_root();
     let filesystem = HeapFs::new(mountpoint.clone(), options.quota, is_root)?;
-    let kernel = filesystem.kernel();
+    let (kernel, finishing) = (filesystem.kernel(), filesystem.clone());
     let mut config = Config::default();
     config.mount_options = vec![
         MountOption::FSName(mount::NAME.into()),
@@ -124,10 +126,19 @@ pub fn run(options: Options, ready: impl FnOnce(&Path)) -> Result<(), Error> {
                 .map_err(|error| Error::Mountpoint { path: mountpoint.clone(), error })
         }
     };
+    finishing.finish();
     signal_handle.close();
     // It only waits for signals, and was just told to stop.
     let _ = signal_thread.join();
     result
+}
+
+/// Lets this process have as many open files as it may: each buffer takes two, and each process with
+/// a bracket one.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    debug_assert!(raised.is_ok(), "a limit can be raised up to its maximum");
 }
 
 /// Whether this kernel and these privileges let files be mapped by passthrough: asked by trying.
