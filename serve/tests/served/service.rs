@@ -167,6 +167,16 @@ impl Service {
         }
     }
 
+    /// Whether `coherent` and `bounce` are mapped by passthrough: asked for, and possible.
+    pub fn passes_through(&self) -> bool {
+        let file = self.allocate(HeapKind::Coherent, "probe", 4096);
+        let mut query = [0; size_of::<dmabuf_uapi::DmaBufQuery>()];
+        crate::sys::ioctl(&file, dmabuf_uapi::DMA_BUF_IOCTL_QUERY, &mut query).expect("QUERY");
+        fs::remove_file(self.cpu(HeapKind::Coherent, "probe")).expect("it has a name");
+        // Its granule is a byte.
+        query[12] == 1
+    }
+
     pub fn path(&self) -> &Path {
         &self.path
     }
