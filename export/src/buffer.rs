@@ -82,6 +82,8 @@ struct State {
     /// Pages that brackets left to be faulted in since one last ended, and those that were.
     offered: u64,
     taken: u64,
+    /// Whether a page was faulted in outside of brackets since stray stores were last taken in.
+    strayed: bool,
     /// By the offset of the page, who faulted it in since it was last shot down.
     faulted: BTreeMap<u64, Owner>,
     stats: Stats,
@@ -127,6 +129,7 @@ impl Buffer {
             cost: CostModel::new(TRACKING),
             offered: 0,
             taken: 0,
+            strayed: false,
             faulted: BTreeMap::new(),
             stats: Stats::default(),
             log: Log::default(),
@@ -229,9 +232,10 @@ impl Buffer {
             Policy::Hints => self.begin_hinted(cpu, access, range)?,
             Policy::Tracked => self.begin_tracked(cpu, range)?,
             Policy::Checked => {
-                // Nobody may store now, so what was stored since the last bracket is astray.
-                let idle = !self.state().ledger.open().any(|open| open.access.writes());
-                if idle && !self.inner.mappings.faults() {
+                if self.inner.mappings.faults() {
+                    self.take_stray_stores()?;
+                } else if !self.state().ledger.open().any(|open| open.access.writes()) {
+                    // Nobody may store now, so what was stored since the last bracket is astray.
                     self.take_stores(self.whole())?;
                 }
                 self.begin_tracked(cpu, range)?;
@@ -278,6 +282,17 @@ impl Buffer {
             }
             self.give_to_devices(cpu, bracket.access, bracket.range)?;
             self.protect(bracket.range)?;
+        }
+        Ok(())
+    }
+
+    /// Takes in what was stored outside of brackets, as far as page faults told that something may
+    /// have been: a fault alone does not tell a store from a load.
+    ///
+    /// A bracket that begins does so too, before it covers the traces.
+    pub fn take_stray_stores(&self) -> Result<()> {
+        if std::mem::take(&mut self.state().strayed) {
+            self.take_stores(self.whole())?;
         }
         Ok(())
     }
@@ -613,6 +628,7 @@ impl State {
         let allowed =
             self.ledger.open().any(|open| open.owner == owner && open.range.overlaps(range));
         if !allowed {
+            self.strayed = true;
             self.log.stray(owner, Access::Read, range.align_out(Granule::PAGE, range.end()));
         }
     }
