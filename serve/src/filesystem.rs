@@ -323,11 +323,14 @@ impl Filesystem for HeapFs {
             Some(Place::Stats) => {
                 let uid = if self.shared.is_public { req.uid() } else { 0 };
                 let shared = Arc::clone(&self.shared);
-                // Brackets of processes that are gone end first, and are told of.
+                // Brackets of processes that are gone end first, and are told of; so are stray stores.
                 self.shared.workers.run(move || {
                     let nodes: Vec<_> = shared.tree().nodes().cloned().collect();
                     for buffer in nodes.iter().filter_map(|node| node.buffer()) {
                         shared.bury_owners(&buffer);
+                        if let Err(error) = buffer.take_stray_stores() {
+                            tracing::warn!("stores outside of brackets may be missing: {error}");
+                        }
                     }
                     let json = Report::new(nodes.iter(), uid).to_json();
                     let handle = shared.handles.add(Handle::Stats(Arc::new(json)));

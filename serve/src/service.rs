@@ -31,6 +31,13 @@ pub enum Error {
     /// Another service is there.
     #[error("{} is served already: stop that service, or mount elsewhere", .0.display())]
     Served(PathBuf),
+    /// Something is mounted there that does not answer.
+    #[error(
+        "the file system on {} does not answer: stop its service, or as root write 1 to the file \
+         abort of its number in /sys/fs/fuse/connections, and start again",
+        .0.display()
+    )]
+    NoAnswer(PathBuf),
     /// FUSE cannot be used.
     #[error("cannot use FUSE: {0}; it needs /dev/fuse, and root or fusermount3 (Debian: fuse3)")]
     Fuse(#[source] io::Error),
@@ -71,8 +78,7 @@ pub fn run(options: Options, ready: impl FnOnce(&Path)) -> Result<(), Error> {
         Some(path) => path,
         None => mount::default_mountpoint()?,
     };
-    mount::prepare(&mountpoint)?;
-    let mountpoint = std::fs::canonicalize(mountpoint)?;
+    let mountpoint = mount::prepare(&mountpoint)?;
 
     // Before there are other threads, so that all of them leave the signals to this one.
     let mut signals = Signals::new([SIGTERM, SIGINT])?;

@@ -328,7 +328,9 @@ fn wait(child: &mut Child) -> Option<ExitStatus> {
 
 pub fn is_mounted(path: &Path) -> bool {
     let mounts = fs::read_to_string("/proc/self/mountinfo").expect("procfs is mounted");
-    mounts.lines().any(|line| line.split(' ').nth(4) == path.to_str())
+    let path = path.to_str().expect("test paths are text");
+    let path = path.replace('\\', "\\134").replace(' ', "\\040").replace('\t', "\\011");
+    mounts.lines().any(|line| line.split(' ').nth(4) == Some(&path))
 }
 
 /// Makes the kernel give up on the connection of a mount: everybody who waits for it gets an error.
