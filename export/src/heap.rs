@@ -2,6 +2,7 @@
 
 mod bounce;
 mod coherent;
+mod maintained;
 mod unmappable;
 
 use std::fmt;
@@ -17,6 +18,7 @@ use crate::quota::{Accounts, Charge, Quota};
 
 use bounce::Bounce;
 use coherent::Coherent;
+pub use maintained::Maintained;
 use unmappable::Unmappable;
 
 /// Which of the heaps.
@@ -25,7 +27,7 @@ pub enum HeapKind {
     /// One memory for both sides: the fast default.
     Coherent,
     /// Two memories, and brackets that copy exactly what they name: shows a cache bug on a machine
-    /// that has none.
+    /// that has none. [`Maintained`] is the same for a machine that has one.
     Bounce,
     /// Two memories, and brackets that copy only the pages that were really touched.
     Tracked,
@@ -199,6 +201,7 @@ impl Reservation {
         let committed =
             committed.and_then(|()| self.memories().try_for_each(|memory| memory.seal()));
         if committed.is_err() {
+            // Memory that cannot be freed any more is charged for as long as the reservation lives.
             self.memories().try_for_each(|memory| memory.free())?;
             self.charge.return_bytes(total);
         }

@@ -9,9 +9,10 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use dmabuf_core::{Access, Owner, Range};
 use dmabuf_export::mappings::Direct;
-use dmabuf_export::{Accounts, Buffer, Heap, HeapKind, Mappings, Quota, Reservation};
+use dmabuf_export::{
+    Access, Accounts, Buffer, Heap, HeapKind, Mappings, Owner, Quota, Range, Reservation,
+};
 use fuser::{
     BackingId, BsdFileFlags, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags,
     Generation, INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner, Notifier, OpenAccMode,
@@ -323,14 +324,11 @@ impl Filesystem for HeapFs {
             Some(Place::Stats) => {
                 let uid = if self.shared.is_public { req.uid() } else { 0 };
                 let shared = Arc::clone(&self.shared);
-                // Brackets of processes that are gone end first, and are told of; so are stray stores.
+                // Brackets of processes that are gone end first, and are told of.
                 self.shared.workers.run(move || {
                     let nodes: Vec<_> = shared.tree().nodes().cloned().collect();
                     for buffer in nodes.iter().filter_map(|node| node.buffer()) {
                         shared.bury_owners(&buffer);
-                        if let Err(error) = buffer.take_stray_stores() {
-                            tracing::warn!("stores outside of brackets may be missing: {error}");
-                        }
                     }
                     let json = Report::new(nodes.iter(), uid).to_json();
                     let handle = shared.handles.add(Handle::Stats(Arc::new(json)));

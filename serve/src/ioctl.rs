@@ -2,8 +2,7 @@
 
 use std::ffi::CStr;
 
-use dmabuf_core::{Access, Range};
-use dmabuf_export::{Buffer, Policy};
+use dmabuf_export::{Access, Buffer, Policy, Range};
 use dmabuf_uapi as uapi;
 use fuser::Errno;
 

@@ -1,0 +1,26 @@
+//! `dmabuf serve`: the heaps as a file system.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+use rustix::process::{Signal, set_parent_process_death_signal};
+
+/// What `dmabuf serve` takes.
+#[derive(Args)]
+pub struct Options {
+    /// Where to mount; by default /run/dmabuf for root, $XDG_RUNTIME_DIR/dmabuf for others
+    mount: Option<PathBuf>,
+    /// End when the process that started this one does
+    #[arg(long, hide = true)]
+    exit_with_parent: bool,
+}
+
+/// Serves until told to stop.
+pub fn run(options: Options) -> Result<()> {
+    if options.exit_with_parent {
+        set_parent_process_death_signal(Some(Signal::TERM))?;
+    }
+    let served = dmabuf_serve::Options { mountpoint: options.mount, ..Default::default() };
+    Ok(dmabuf_serve::run(served, |mount| println!("ready {}", mount.display()))?)
+}
