@@ -40,7 +40,8 @@ pub(crate) fn prepare(path: &Path) -> Result<PathBuf, Error> {
             Some(Ok(stat)) if FileType::from_raw_mode(stat.st_mode).is_dir() => return Ok(path),
             Some(Ok(_)) => return Err(error(Errno::NOTDIR.into())),
             Some(Err(Errno::NOENT)) => {
-                rustix::fs::mkdir(&path, Mode::from_raw_mode(0o755)).map_err(|e| error(e.into()))?;
+                rustix::fs::mkdir(&path, Mode::from_raw_mode(0o755))
+                    .map_err(|e| error(e.into()))?;
             }
             // A dead service's mount answers so until it is unmounted; one that is just dying, with
             // the other.

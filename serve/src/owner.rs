@@ -72,9 +72,7 @@ impl Processes {
     pub(crate) fn is_gone(&self, owner: Owner) -> bool {
         let Some(pid) = pid(owner) else { return false };
         match self.known().processes.get(&pid) {
-            Some(process) => {
-                u64::from(process.generation) != owner.0 >> 32 || process.is_dead()
-            }
+            Some(process) => u64::from(process.generation) != owner.0 >> 32 || process.is_dead(),
             None => true,
         }
     }

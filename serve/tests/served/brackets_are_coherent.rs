@@ -218,9 +218,9 @@ struct Model {
 impl Model {
     /// Whether some process may be storing to this byte.
     fn is_being_written(&self, byte: usize, except: Option<usize>) -> bool {
-        self.open.iter().any(|(owner, open)| {
-            Some(*owner) != except && open.writes() && open.has(byte)
-        })
+        self.open
+            .iter()
+            .any(|(owner, open)| Some(*owner) != except && open.writes() && open.has(byte))
     }
 }
 
@@ -290,13 +290,7 @@ fn play(service: &Service, heap: HeapKind, name: &str, seed: u64) {
 }
 
 /// A device writes, unless a program may be storing to one of the pages.
-fn write_by_device(
-    model: &mut Model,
-    device: &std::fs::File,
-    start: usize,
-    end: usize,
-    value: u8,
-) {
+fn write_by_device(model: &mut Model, device: &std::fs::File, start: usize, end: usize, value: u8) {
     let pages = start / PAGE..end.div_ceil(PAGE);
     let shared = |open: &Open| open.pages().start < pages.end && pages.start < open.pages().end;
     if model.open.iter().any(|(_, open)| open.writes() && shared(open)) {

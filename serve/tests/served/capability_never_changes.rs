@@ -37,9 +37,7 @@ fn every_heap_tells_what_it_is() {
                 HeapKind::Bounce if direct => (synced, 1),
                 HeapKind::Bounce => (synced, 4096),
                 HeapKind::Tracked => (synced | DMA_BUF_QUERY_TRACKED, 4096),
-                HeapKind::Checked => {
-                    (synced | DMA_BUF_QUERY_TRACKED | DMA_BUF_QUERY_CHECKED, 4096)
-                }
+                HeapKind::Checked => (synced | DMA_BUF_QUERY_TRACKED | DMA_BUF_QUERY_CHECKED, 4096),
                 HeapKind::Unmappable => (0, 1),
             };
             assert_eq!(number(&answer, 8..12), u64::from(flags), "{heap}");

@@ -54,7 +54,10 @@ fn a_store_without_a_bracket() {
     program.store(3 * PAGE, b"stray");
     let violation = only_violation(&service);
     assert!(violation["access"].as_str().unwrap().contains("write"), "{violation}");
-    assert_eq!((&violation["pid"], &violation["offset"]), (&program.pid().into(), &(3 * PAGE).into()));
+    assert_eq!(
+        (&violation["pid"], &violation["offset"]),
+        (&program.pid().into(), &(3 * PAGE).into())
+    );
 }
 
 #[test]
@@ -91,7 +94,10 @@ fn an_access_after_the_end() {
     assert_eq!(violations(&service), [Value::Null; 0]);
     program.load(5 * PAGE, 1);
     let violation = only_violation(&service);
-    assert_eq!((&violation["pid"], &violation["offset"]), (&program.pid().into(), &(5 * PAGE).into()));
+    assert_eq!(
+        (&violation["pid"], &violation["offset"]),
+        (&program.pid().into(), &(5 * PAGE).into())
+    );
 }
 
 #[test]

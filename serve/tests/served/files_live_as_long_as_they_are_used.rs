@@ -106,29 +106,32 @@ fn a_buffer_with_a_name_waits_for_who_opens_it_next() {
 
 #[test]
 fn the_service_keeps_no_descriptor_of_what_is_gone() {
-    Service::each_with(Setup { quota: Quota { bytes: 1 << 30, buffers: 8 }, ..Setup::default() }, |service| {
-        let descriptors =
-            || std::fs::read_dir(format!("/proc/{}/fd", service.pid())).unwrap().count();
-        let use_all = || {
-            for heap in HeapKind::ALL {
-                let file = service.allocate(heap, "b", SIZE as u64);
-                let _device = service.attach(heap, "b");
-                let program = service.program();
-                if heap != HeapKind::Unmappable {
-                    program.maps(&service.cpu(heap, "b"), SIZE);
-                    program.sync(START);
-                    program.store(0, b"x");
+    Service::each_with(
+        Setup { quota: Quota { bytes: 1 << 30, buffers: 8 }, ..Setup::default() },
+        |service| {
+            let descriptors =
+                || std::fs::read_dir(format!("/proc/{}/fd", service.pid())).unwrap().count();
+            let use_all = || {
+                for heap in HeapKind::ALL {
+                    let file = service.allocate(heap, "b", SIZE as u64);
+                    let _device = service.attach(heap, "b");
+                    let program = service.program();
+                    if heap != HeapKind::Unmappable {
+                        program.maps(&service.cpu(heap, "b"), SIZE);
+                        program.sync(START);
+                        program.store(0, b"x");
+                    }
+                    program.kill();
+                    std::fs::remove_file(service.cpu(heap, "b")).unwrap();
+                    drop(file);
                 }
-                program.kill();
-                std::fs::remove_file(service.cpu(heap, "b")).unwrap();
-                drop(file);
-            }
-            service.eventually("the buffers are gone", || service.buffers() == 0);
-        };
-        use_all();
-        let before = descriptors();
-        (0..5).for_each(|_| use_all());
-        // Some processes that are gone are not forgotten yet.
-        assert!(descriptors() < before + 64, "{} after {before}", descriptors());
-    });
+                service.eventually("the buffers are gone", || service.buffers() == 0);
+            };
+            use_all();
+            let before = descriptors();
+            (0..5).for_each(|_| use_all());
+            // Some processes that are gone are not forgotten yet.
+            assert!(descriptors() < before + 64, "{} after {before}", descriptors());
+        },
+    );
 }

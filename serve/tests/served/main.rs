@@ -7,8 +7,8 @@ mod program;
 mod service;
 mod sys;
 
-mod brackets_are_coherent;
 mod bad_input_gets_the_kernels_errno;
+mod brackets_are_coherent;
 mod capability_never_changes;
 mod checked_reports_what_is_wrong;
 mod differs_from_a_kernel_dma_buf;

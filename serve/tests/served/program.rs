@@ -28,23 +28,80 @@ const START: &str = "DMABUF_TEST_PROGRAM";
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Do {
     BecomeUser(u32),
-    Open { fd: u32, path: std::path::PathBuf, flags: i32, mode: u32 },
+    Open {
+        fd: u32,
+        path: std::path::PathBuf,
+        flags: i32,
+        mode: u32,
+    },
     /// Takes a descriptor that comes with the order.
-    Receive { fd: u32 },
-    Dup { fd: u32, to: u32 },
-    Close { fd: u32 },
-    SetLen { fd: u32, size: u64 },
-    Map { map: u32, fd: u32, offset: u64, len: usize, write: bool },
-    Unmap { map: u32 },
-    Load { map: u32, offset: usize, len: usize },
-    Store { map: u32, offset: usize, bytes: Vec<u8> },
-    Ioctl { fd: u32, command: u32, argument: Vec<u8> },
-    Write { fd: u32, offset: u64, bytes: Vec<u8> },
-    Unlink { path: std::path::PathBuf },
-    Read { path: std::path::PathBuf },
+    Receive {
+        fd: u32,
+    },
+    Dup {
+        fd: u32,
+        to: u32,
+    },
+    Close {
+        fd: u32,
+    },
+    SetLen {
+        fd: u32,
+        size: u64,
+    },
+    Map {
+        map: u32,
+        fd: u32,
+        offset: u64,
+        len: usize,
+        write: bool,
+    },
+    Unmap {
+        map: u32,
+    },
+    Load {
+        map: u32,
+        offset: usize,
+        len: usize,
+    },
+    Store {
+        map: u32,
+        offset: usize,
+        bytes: Vec<u8>,
+    },
+    Ioctl {
+        fd: u32,
+        command: u32,
+        argument: Vec<u8>,
+    },
+    Write {
+        fd: u32,
+        offset: u64,
+        bytes: Vec<u8>,
+    },
+    Pread {
+        fd: u32,
+        offset: u64,
+        len: usize,
+    },
+    Unlink {
+        path: std::path::PathBuf,
+    },
+    Read {
+        path: std::path::PathBuf,
+    },
     /// A child process that begins a bracket, stores and waits to be killed; its number.
-    ForkAndStore { fd: u32, map: u32, flags: u64, offset: usize, bytes: Vec<u8> },
-    Wait { pid: i32, kill: bool },
+    ForkAndStore {
+        fd: u32,
+        map: u32,
+        flags: u64,
+        offset: usize,
+        bytes: Vec<u8>,
+    },
+    Wait {
+        pid: i32,
+        kill: bool,
+    },
     /// See `stress.rs`.
     Stress(crate::stress::Orders),
 }
@@ -102,8 +159,7 @@ impl State {
             Do::Close { fd } => drop(self.fds.remove(&fd)),
             Do::SetLen { fd, size } => rustix::fs::ftruncate(&self.fds[&fd], size)?,
             Do::Map { map, fd, offset, len, write } => {
-                let prot =
-                    if write { ProtFlags::READ | ProtFlags::WRITE } else { ProtFlags::READ };
+                let prot = if write { ProtFlags::READ | ProtFlags::WRITE } else { ProtFlags::READ };
                 let mapped = Map::new(&self.fds[&fd], offset, len, prot)?;
                 self.maps.insert(map, mapped);
             }
@@ -116,6 +172,12 @@ impl State {
             }
             Do::Write { fd, offset, bytes } => {
                 return Ok(rustix::io::pwrite(&self.fds[&fd], &bytes, offset)?.into());
+            }
+            Do::Pread { fd, offset, len } => {
+                let mut bytes = vec![0; len];
+                let read = rustix::io::pread(&self.fds[&fd], &mut bytes, offset)?;
+                bytes.truncate(read);
+                return Ok(bytes.into());
             }
             Do::Unlink { path } => std::fs::remove_file(path)?,
             Do::Read { path } => return Ok(std::fs::read_to_string(path)?.into()),

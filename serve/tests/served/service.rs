@@ -3,8 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::os::unix::process::CommandExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -16,6 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::program::Program;
+use crate::sys;
 
 /// How long a test may use its service: then the service is killed and the test fails, rather than
 /// hang.
@@ -75,7 +75,8 @@ fn process() {
 pub struct Service {
     child: Child,
     path: PathBuf,
-    device: u64,
+    /// The minor number of its device, by which the kernel knows the connection.
+    device: String,
     watchdog: Option<(Sender<()>, JoinHandle<bool>)>,
     /// Removed last.
     folder: Option<tempfile::TempDir>,
@@ -106,12 +107,10 @@ impl Service {
 
     /// Starts a service on `path`, or tells why it did not start.
     pub fn at(path: &Path, setup: Setup) -> Result<Service, String> {
-        let mut command = process_command("service::process");
-        command.env(PLACE, path);
-        Service::spawn(command, path, setup)
+        Service::spawn(service_command(path), path, setup)
     }
 
-    /// Starts `command`, which is to run [`process`] on `path`.
+    /// Starts a [`service_command`].
     pub fn spawn(mut command: Command, path: &Path, setup: Setup) -> Result<Service, String> {
         let Setup { passthrough, threads, quota } = setup;
         let options =
@@ -138,14 +137,15 @@ impl Service {
         }
         // Nothing more is said on it, but writing to it must not fail.
         std::thread::spawn(move || lines.count());
-        let device = fs::metadata(path).map_err(|error| error.to_string())?.dev();
         let pid = child.id();
+        let device = mounted_device(pid, path).ok_or("it is not mounted")?;
         let (alive, watched) = channel::<()>();
+        let its = device.clone();
         let watchdog = std::thread::spawn(move || {
             let late = watched.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout);
             if late {
                 eprintln!("the service is killed: the test took too long");
-                abort(device);
+                abort(&its);
                 signal(pid, Signal::KILL);
             }
             late
@@ -171,7 +171,7 @@ impl Service {
     pub fn passes_through(&self) -> bool {
         let file = self.allocate(HeapKind::Coherent, "probe", 4096);
         let mut query = [0; size_of::<dmabuf_uapi::DmaBufQuery>()];
-        crate::sys::ioctl(&file, dmabuf_uapi::DMA_BUF_IOCTL_QUERY, &mut query).expect("QUERY");
+        sys::ioctl(&file, dmabuf_uapi::DMA_BUF_IOCTL_QUERY, &mut query).expect("QUERY");
         fs::remove_file(self.cpu(HeapKind::Coherent, "probe")).expect("it has a name");
         // Its granule is a byte.
         query[12] == 1
@@ -268,7 +268,7 @@ impl Drop for Service {
         let ended = wait(&mut self.child);
         let left = is_mounted(&self.path);
         if ended.is_none() || left {
-            abort(self.device);
+            abort(&self.device);
             let _ = self.child.kill();
             let _ = rustix::mount::unmount(&self.path, rustix::mount::UnmountFlags::DETACH);
             let _ = self.child.wait();
@@ -284,6 +284,13 @@ impl Drop for Service {
     }
 }
 
+/// This binary again, to run [`process`] on `path`.
+pub fn service_command(path: &Path) -> Command {
+    let mut command = process_command("service::process");
+    command.env(PLACE, path);
+    command
+}
+
 /// This binary again, to run one hidden test.
 pub fn process_command(test: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("this binary has a path"));
@@ -297,17 +304,8 @@ pub fn process_command(test: &str) -> Command {
             _ => Err(io::ErrorKind::NotFound.into()),
         }
     };
-    die_with_parent(&mut command, follow);
+    sys::before_exec(&mut command, follow);
     command
-}
-
-#[allow(unsafe_code)]
-fn die_with_parent(
-    command: &mut Command,
-    follow: impl FnMut() -> io::Result<()> + Send + Sync + 'static,
-) {
-    // SAFETY: It makes two system calls.
-    unsafe { command.pre_exec(follow) };
 }
 
 fn signal(pid: u32, signal: Signal) {
@@ -327,21 +325,27 @@ fn wait(child: &mut Child) -> Option<ExitStatus> {
 }
 
 pub fn is_mounted(path: &Path) -> bool {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").expect("procfs is mounted");
+    mounted_device(std::process::id(), path).is_some()
+}
+
+/// The minor number of the device that a process sees mounted on `path`: proc_pid_mountinfo(5).
+fn mounted_device(pid: u32, path: &Path) -> Option<String> {
+    let mounts = fs::read_to_string(format!("/proc/{pid}/mountinfo")).ok()?;
     let path = path.to_str().expect("test paths are text");
     let path = path.replace('\\', "\\134").replace(' ', "\\040").replace('\t', "\\011");
-    mounts.lines().any(|line| line.split(' ').nth(4) == Some(&path))
+    let mut fields = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+    let mount = fields.find(|fields| fields[4] == path)?;
+    Some(mount[2].split_once(':')?.1.to_owned())
 }
 
 /// Makes the kernel give up on the connection of a mount: everybody who waits for it gets an error.
-fn abort(device: u64) {
+fn abort(device: &str) {
     let connections = Path::new("/sys/fs/fuse/connections");
     if fs::read_dir(connections).is_ok_and(|mut entries| entries.next().is_none()) {
         let flags = rustix::mount::MountFlags::empty();
-        let _ = rustix::mount::mount("fusectl", connections, "fusectl", flags, None::<&std::ffi::CStr>);
+        let _ = rustix::mount::mount("fusectl", connections, "fusectl", flags, None);
     }
-    let minor = rustix::fs::minor(device);
-    let _ = fs::write(connections.join(minor.to_string()).join("abort"), "1");
+    let _ = fs::write(connections.join(device).join("abort"), "1");
 }
 
 /// Reads all of a device's side.

@@ -1,9 +1,11 @@
 //! The system calls of a program that uses a buffer.
 #![allow(unsafe_code)]
 
-use std::ffi::c_void;
+use std::ffi::{CStr, c_void};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::ptr::NonNull;
 
 use rustix::mm::{MapFlags, ProtFlags};
@@ -115,4 +117,27 @@ pub fn fork_and_pause(child: impl FnOnce()) -> io::Result<i32> {
         }
         pid => Ok(pid),
     }
+}
+
+/// Puts `device` in the place of /dev/fuse, for this process and its children alone.
+pub fn replace_dev_fuse(device: &CStr) -> io::Result<()> {
+    let check = |result| if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) };
+    let (root, fuse, nothing) = (c"/".as_ptr(), c"/dev/fuse".as_ptr(), std::ptr::null());
+    // SAFETY: All strings end with a NUL and outlive the calls.
+    unsafe {
+        check(libc::unshare(libc::CLONE_NEWNS))?;
+        let private = libc::MS_REC | libc::MS_PRIVATE;
+        check(libc::mount(nothing, root, nothing, private, std::ptr::null()))?;
+        check(libc::mount(device.as_ptr(), fuse, nothing, libc::MS_BIND, std::ptr::null()))
+    }
+}
+
+/// Runs `prepare` in the child before it becomes another program: it makes system calls and nothing
+/// else.
+pub fn before_exec(
+    command: &mut Command,
+    prepare: impl FnMut() -> io::Result<()> + Send + Sync + 'static,
+) {
+    // SAFETY: The caller says what it does.
+    unsafe { command.pre_exec(prepare) };
 }
