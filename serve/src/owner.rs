@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::os::fd::OwnedFd;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use dmabuf_export::Owner;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -11,11 +11,19 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 /// The processes that have begun brackets.
 ///
-/// An [`Owner`] is a process ID and, above it, how often that ID has been somebody new: an ID that is
-/// used again is not taken for the dead process that had it before.
+/// An [`Owner`] is a process ID and, above it, a number that no other process has: an ID that is used
+/// again is not taken for the dead process that had it before.
 #[derive(Debug, Default)]
 pub(crate) struct Processes {
-    known: Mutex<HashMap<u32, Process>>,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    processes: HashMap<u32, Process>,
+    next_generation: u32,
+    /// How many there may be before those that are gone are forgotten.
+    limit: usize,
 }
 
 #[derive(Debug)]
@@ -28,21 +36,30 @@ struct Process {
 /// outside of its PID namespace.
 const FILE: u64 = 1 << 63;
 
+/// The numbers that processes are told apart by: what [`FILE`] leaves of the upper half.
+const GENERATIONS: u32 = u32::MAX >> 1;
+
 impl Processes {
     /// The process that thread `tid` belongs to, as FUSE tells it; 0 if it cannot be seen from here:
     /// then the open file `handle` stands for it.
     pub(crate) fn owner(&self, tid: u32, handle: u64) -> Owner {
         let Some(pid) = process_of(tid) else { return Owner(FILE | handle) };
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(process) = known.get(&pid).filter(|process| !is_dead(&process.pidfd)) {
+        let mut known = self.known();
+        if let Some(process) = known.processes.get(&pid).filter(|process| !process.is_dead()) {
             return owner(pid, process.generation);
         }
         let raw = i32::try_from(pid).ok().and_then(Pid::from_raw);
         let Some(pidfd) = raw.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) else {
             return Owner(FILE | handle);
         };
-        let generation = known.get(&pid).map_or(0, |process| process.generation + 1);
-        known.insert(pid, Process { generation, pidfd });
+        if known.processes.len() >= known.limit {
+            // Each holds a file descriptor.
+            known.processes.retain(|_, process| !process.is_dead());
+            known.limit = 64.max(2 * known.processes.len());
+        }
+        let generation = known.next_generation;
+        known.next_generation = (generation + 1) & GENERATIONS;
+        known.processes.insert(pid, Process { generation, pidfd });
         owner(pid, generation)
     }
 
@@ -54,21 +71,22 @@ impl Processes {
     /// Whether `owner` is a process that is gone.
     pub(crate) fn is_gone(&self, owner: Owner) -> bool {
         let Some(pid) = pid(owner) else { return false };
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        match known.get(&pid) {
-            Some(process) => {
-                u64::from(process.generation) != owner.0 >> 32 || is_dead(&process.pidfd)
-            }
+        match self.known().processes.get(&pid) {
+            Some(process) => u64::from(process.generation) != owner.0 >> 32 || process.is_dead(),
             None => true,
         }
     }
 
-    /// Forgets processes that are gone and of which `in_use` says that no bracket is theirs.
-    pub(crate) fn forget(&self, in_use: impl Fn(Owner) -> bool) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|&pid, process| {
-            !is_dead(&process.pidfd) || in_use(owner(pid, process.generation))
-        });
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Process {
+    /// A pidfd is readable once its process has ended: pidfd_open(2).
+    fn is_dead(&self) -> bool {
+        let mut fds = [PollFd::new(&self.pidfd, PollFlags::IN)];
+        matches!(poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(1))
     }
 }
 
@@ -83,7 +101,7 @@ pub(crate) fn is_own_thread(tid: u32) -> bool {
 }
 
 fn owner(pid: u32, generation: u32) -> Owner {
-    Owner(u64::from(pid) | u64::from(generation & 0x7fff_ffff) << 32)
+    Owner(u64::from(pid) | u64::from(generation) << 32)
 }
 
 /// `Tgid` of proc_pid_status(5): FUSE tells the thread.
@@ -93,10 +111,4 @@ fn process_of(tid: u32) -> Option<u32> {
     }
     let status = fs::read_to_string(format!("/proc/{tid}/status")).ok()?;
     status.lines().find_map(|line| line.strip_prefix("Tgid:")?.trim().parse().ok())
-}
-
-/// A pidfd is readable once its process has ended: pidfd_open(2).
-fn is_dead(pidfd: &OwnedFd) -> bool {
-    let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
-    matches!(poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(1))
 }
