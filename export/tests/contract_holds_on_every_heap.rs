@@ -222,3 +222,24 @@ fn checked_blames_no_correct_program() {
         Ok(looked)
     });
 }
+
+/// What an END does not name stays dirty in a cache no longer than the bracket.
+#[test]
+fn a_smaller_end_does_not_cost_what_a_device_writes_later() {
+    let story = [
+        Event::Begin { owner: 0, access: Access::ReadWrite, range: range(0, SIZE) },
+        Event::Store { bracket: 0, part: (0, 255), value: 1 },
+        Event::End { bracket: 0, range: EndRange::Part(0, 1) },
+        Event::DeviceWriteAtOnce { range: range(0, SIZE), value: 2 },
+    ];
+    for kind in HeapKind::ALL.into_iter().filter(|&kind| kind != HeapKind::Unmappable) {
+        for chaos in 0..20 {
+            for mut home in [Exported::mapped(kind), Exported::cached(kind, chaos * 0x9e37_79b9)] {
+                let granule = home.buffer.capability().granule;
+                if let Err(error) = holds(&mut home, SIZE, granule, &story) {
+                    panic!("{kind}: {error}");
+                }
+            }
+        }
+    }
+}

@@ -2,9 +2,11 @@
 #![allow(dead_code, unsafe_code)]
 
 use std::ffi::c_void;
+use std::sync::Arc;
 
-use dmabuf_core::{CpuAccess, Range};
-use dmabuf_export::{Buffer, CpuSide};
+use dmabuf_core::{CpuAccess, Owner, Range};
+use dmabuf_export::mappings::Watched;
+use dmabuf_export::{Buffer, CpuSide, Heap, HeapKind, Mappings};
 use rustix::mm::{MapFlags, ProtFlags};
 
 pub const PAGE: u64 = 4096;
@@ -15,6 +17,30 @@ pub fn range(start: u64, end: u64) -> Range {
 
 pub fn whole(buffer: &Buffer) -> Range {
     range(0, buffer.size())
+}
+
+pub const ME: Owner = Owner(1);
+pub const OTHER: Owner = Owner(2);
+
+/// The heaps whose buffers can be mapped.
+pub const MAPPABLE: [HeapKind; 4] =
+    [HeapKind::Coherent, HeapKind::Bounce, HeapKind::Tracked, HeapKind::Checked];
+
+pub fn allocate(kind: HeapKind, pages: u64) -> Buffer {
+    Heap::new(kind).allocate(pages * PAGE).unwrap()
+}
+
+/// Whether this kernel tells which pages were stored to; says so if it does not.
+pub fn kernel_watches() -> bool {
+    let watched = Arc::new(Watched::new());
+    let mappings: Arc<dyn Mappings> = Arc::clone(&watched) as _;
+    let buffer = Heap::new(HeapKind::Tracked).reserve(0).unwrap().allocate(PAGE, mappings).unwrap();
+    let _mapping = Mapping::new(&buffer);
+    let knows = watched.knows();
+    if !knows {
+        eprintln!("skipped: this kernel has no asynchronous write-protection (Linux 6.7 has)");
+    }
+    knows
 }
 
 /// Bytes of a buffer, mapped for reading and writing, and the buffer told of it.
