@@ -43,10 +43,15 @@ impl Processes {
     /// The process that thread `tid` belongs to, as FUSE tells it; 0 if it cannot be seen from here:
     /// then the open file `handle` stands for it.
     pub(crate) fn owner(&self, tid: u32, handle: u64) -> Owner {
+        // A process's first thread has its number, which nobody else gets while it lives. Asking
+        // procfs costs more than all the rest of a bracket, and each page fault asks.
+        if let Some(owner) = self.known().alive(tid) {
+            return owner;
+        }
         let Some(pid) = process_of(tid) else { return Owner(FILE | handle) };
         let mut known = self.known();
-        if let Some(process) = known.processes.get(&pid).filter(|process| !process.is_dead()) {
-            return owner(pid, process.generation);
+        if let Some(owner) = known.alive(pid) {
+            return owner;
         }
         let raw = i32::try_from(pid).ok().and_then(Pid::from_raw);
         let Some(pidfd) = raw.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) else {
@@ -82,6 +87,13 @@ impl Processes {
     }
 }
 
+impl Known {
+    fn alive(&self, pid: u32) -> Option<Owner> {
+        let process = self.processes.get(&pid).filter(|process| !process.is_dead())?;
+        Some(owner(pid, process.generation))
+    }
+}
+
 impl Process {
     /// A pidfd is readable once its process has ended: pidfd_open(2).
     fn is_dead(&self) -> bool {
@@ -111,4 +123,54 @@ fn process_of(tid: u32) -> Option<u32> {
     }
     let status = fs::read_to_string(format!("/proc/{tid}/status")).ok()?;
     status.lines().find_map(|line| line.strip_prefix("Tgid:")?.trim().parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn all_threads_of_a_process_are_one_owner() {
+        let processes = Processes::default();
+        let tid = || rustix::thread::gettid().as_raw_nonzero().get() as u32;
+        let here = processes.owner(tid(), 1);
+        let there = std::thread::scope(|scope| {
+            scope.spawn(|| processes.owner(tid(), 2)).join().expect("it does not panic")
+        });
+        assert_eq!(here, there);
+        assert_eq!(pid(here), Some(std::process::id()));
+        assert!(!processes.is_gone(here));
+    }
+
+    #[test]
+    fn a_process_is_gone_when_it_has_ended_and_is_forgotten_in_the_end() {
+        let processes = Processes::default();
+        let mut owners = Vec::new();
+        for _ in 0..200 {
+            let mut child =
+                Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
+            let owner = processes.owner(child.id(), 1);
+            assert_eq!(pid(owner), Some(child.id()));
+            assert!(!processes.is_gone(owner));
+            child.kill().unwrap();
+            child.wait().unwrap();
+            assert!(processes.is_gone(owner));
+            owners.push(owner);
+        }
+        assert!(processes.known().processes.len() <= 64);
+        assert!(owners.iter().all(|&owner| processes.is_gone(owner)));
+        owners.dedup();
+        assert_eq!(owners.len(), 200, "no two are taken for one another");
+    }
+
+    #[test]
+    fn a_process_that_cannot_be_seen_is_its_file() {
+        let processes = Processes::default();
+        let unseen = processes.owner(0, 7);
+        assert_eq!(unseen, Processes::of_file(7));
+        assert_eq!(pid(unseen), None);
+        assert!(!processes.is_gone(unseen), "until the file is closed");
+    }
 }
