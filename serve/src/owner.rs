@@ -21,9 +21,18 @@ pub(crate) struct Processes {
 #[derive(Debug, Default)]
 struct Known {
     processes: HashMap<u32, Process>,
+    /// By their number, the threads that are not the first of their process.
+    threads: HashMap<u32, Thread>,
     next_generation: u32,
-    /// How many there may be before those that are gone are forgotten.
+    /// How many of both there may be before those that are gone are forgotten: each holds a file
+    /// descriptor.
     limit: usize,
+}
+
+#[derive(Debug)]
+struct Thread {
+    pid: u32,
+    pidfd: OwnedFd,
 }
 
 #[derive(Debug)]
@@ -43,25 +52,22 @@ impl Processes {
     /// The process that thread `tid` belongs to, as FUSE tells it; 0 if it cannot be seen from here:
     /// then the open file `handle` stands for it.
     pub(crate) fn owner(&self, tid: u32, handle: u64) -> Owner {
-        // A process's first thread has its number, which nobody else gets while it lives. Asking
-        // procfs costs more than all the rest of a bracket, and each page fault asks.
-        if let Some(owner) = self.known().alive(tid) {
+        // Asking procfs costs more than all the rest of a bracket, and each page fault asks.
+        if let Some(owner) = self.known().of_thread(tid) {
             return owner;
         }
+        let thread = open_thread(tid);
         let Some(pid) = process_of(tid) else { return Owner(FILE | handle) };
         let mut known = self.known();
-        if let Some(owner) = known.alive(pid) {
+        known.make_room();
+        // The number was this thread's all the time, if it still is.
+        if let Some(pidfd) = thread.filter(|pidfd| tid != pid && !has_ended(pidfd)) {
+            known.threads.insert(tid, Thread { pid, pidfd });
+        }
+        if let Some(owner) = known.of_process(pid) {
             return owner;
         }
-        let raw = i32::try_from(pid).ok().and_then(Pid::from_raw);
-        let Some(pidfd) = raw.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) else {
-            return Owner(FILE | handle);
-        };
-        if known.processes.len() >= known.limit {
-            // Each holds a file descriptor.
-            known.processes.retain(|_, process| !process.is_dead());
-            known.limit = 64.max(2 * known.processes.len());
-        }
+        let Some(pidfd) = open_process(pid) else { return Owner(FILE | handle) };
         let generation = known.next_generation;
         known.next_generation = (generation + 1) & GENERATIONS;
         known.processes.insert(pid, Process { generation, pidfd });
@@ -77,7 +83,9 @@ impl Processes {
     pub(crate) fn is_gone(&self, owner: Owner) -> bool {
         let Some(pid) = pid(owner) else { return false };
         match self.known().processes.get(&pid) {
-            Some(process) => u64::from(process.generation) != owner.0 >> 32 || process.is_dead(),
+            Some(process) => {
+                u64::from(process.generation) != owner.0 >> 32 || has_ended(&process.pidfd)
+            }
             None => true,
         }
     }
@@ -88,18 +96,43 @@ impl Processes {
 }
 
 impl Known {
-    fn alive(&self, pid: u32) -> Option<Owner> {
-        let process = self.processes.get(&pid).filter(|process| !process.is_dead())?;
+    /// A number is a living thread's, or a living process's whose first thread it is, as long as it
+    /// lives: nobody else gets it meanwhile.
+    fn of_thread(&self, tid: u32) -> Option<Owner> {
+        let thread = self.threads.get(&tid).filter(|thread| !has_ended(&thread.pidfd));
+        self.of_process(thread.map_or(tid, |thread| thread.pid))
+    }
+
+    fn of_process(&self, pid: u32) -> Option<Owner> {
+        let process = self.processes.get(&pid).filter(|process| !has_ended(&process.pidfd))?;
         Some(owner(pid, process.generation))
+    }
+
+    fn make_room(&mut self) {
+        if self.processes.len() + self.threads.len() >= self.limit {
+            self.processes.retain(|_, process| !has_ended(&process.pidfd));
+            self.threads.retain(|_, thread| !has_ended(&thread.pidfd));
+            self.limit = 64.max(2 * (self.processes.len() + self.threads.len()));
+        }
     }
 }
 
-impl Process {
-    /// A pidfd is readable once its process has ended: pidfd_open(2).
-    fn is_dead(&self) -> bool {
-        let mut fds = [PollFd::new(&self.pidfd, PollFlags::IN)];
-        matches!(poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(1))
-    }
+fn open_process(pid: u32) -> Option<OwnedFd> {
+    let pid = Pid::from_raw(i32::try_from(pid).ok()?)?;
+    pidfd_open(pid, PidfdFlags::empty()).ok()
+}
+
+/// A pidfd of one thread, from Linux 6.9 on.
+fn open_thread(tid: u32) -> Option<OwnedFd> {
+    let tid = Pid::from_raw(i32::try_from(tid).ok()?)?;
+    // PIDFD_THREAD of linux/pidfd.h, which rustix does not have.
+    pidfd_open(tid, PidfdFlags::from_bits_retain(libc::O_EXCL as u32)).ok()
+}
+
+/// A pidfd is readable once its process, or its thread, has ended: pidfd_open(2).
+fn has_ended(pidfd: &OwnedFd) -> bool {
+    let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
+    matches!(poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(1))
 }
 
 /// The process ID of an owner that is a process.
