@@ -141,9 +141,8 @@ impl HeapFs {
         self.shared.kernel.clone()
     }
 
-    /// Finishes the brackets that are beginning and ending, and refuses others. A thread that waits
-    /// for pages to be written back cannot even be killed: if this process ended meanwhile, nobody
-    /// would be left to take the pages, and the connection would never close.
+    /// Finishes the brackets that are beginning and ending, so that their programs are told how it
+    /// went, and refuses others.
     pub(crate) fn finish(&self) {
         self.shared.waiters.close();
         self.shared.workers.close();

@@ -67,8 +67,7 @@ fn without_links(path: &Path) -> io::Result<PathBuf> {
     }
 }
 
-/// stat(2), if it is answered in time. A service that was killed while a bracket ended may live on in
-/// a thread that waits for pages which nobody takes any more, and its mount answers nothing.
+/// stat(2), if it is answered in time: the service that is mounted there may hang.
 fn stat(path: &Path) -> Option<rustix::io::Result<Stat>> {
     let (answer, answered) = channel();
     let path = path.to_owned();

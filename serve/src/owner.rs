@@ -21,9 +21,18 @@ pub(crate) struct Processes {
 #[derive(Debug, Default)]
 struct Known {
     processes: HashMap<u32, Process>,
+    /// By their number, the threads that are not the first of their process.
+    threads: HashMap<u32, Thread>,
     next_generation: u32,
-    /// How many there may be before those that are gone are forgotten.
+    /// How many of both there may be before those that are gone are forgotten: each holds a file
+    /// descriptor.
     limit: usize,
+}
+
+#[derive(Debug)]
+struct Thread {
+    pid: u32,
+    pidfd: OwnedFd,
 }
 
 #[derive(Debug)]
@@ -43,20 +52,22 @@ impl Processes {
     /// The process that thread `tid` belongs to, as FUSE tells it; 0 if it cannot be seen from here:
     /// then the open file `handle` stands for it.
     pub(crate) fn owner(&self, tid: u32, handle: u64) -> Owner {
+        // Asking procfs costs more than all the rest of a bracket, and each page fault asks.
+        if let Some(owner) = self.known().of_thread(tid) {
+            return owner;
+        }
+        let thread = open_thread(tid);
         let Some(pid) = process_of(tid) else { return Owner(FILE | handle) };
         let mut known = self.known();
-        if let Some(process) = known.processes.get(&pid).filter(|process| !process.is_dead()) {
-            return owner(pid, process.generation);
+        known.make_room();
+        // The number was this thread's all the time, if it still is.
+        if let Some(pidfd) = thread.filter(|pidfd| tid != pid && !has_ended(pidfd)) {
+            known.threads.insert(tid, Thread { pid, pidfd });
         }
-        let raw = i32::try_from(pid).ok().and_then(Pid::from_raw);
-        let Some(pidfd) = raw.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) else {
-            return Owner(FILE | handle);
-        };
-        if known.processes.len() >= known.limit {
-            // Each holds a file descriptor.
-            known.processes.retain(|_, process| !process.is_dead());
-            known.limit = 64.max(2 * known.processes.len());
+        if let Some(owner) = known.of_process(pid) {
+            return owner;
         }
+        let Some(pidfd) = open_process(pid) else { return Owner(FILE | handle) };
         let generation = known.next_generation;
         known.next_generation = (generation + 1) & GENERATIONS;
         known.processes.insert(pid, Process { generation, pidfd });
@@ -72,7 +83,9 @@ impl Processes {
     pub(crate) fn is_gone(&self, owner: Owner) -> bool {
         let Some(pid) = pid(owner) else { return false };
         match self.known().processes.get(&pid) {
-            Some(process) => u64::from(process.generation) != owner.0 >> 32 || process.is_dead(),
+            Some(process) => {
+                u64::from(process.generation) != owner.0 >> 32 || has_ended(&process.pidfd)
+            }
             None => true,
         }
     }
@@ -82,12 +95,44 @@ impl Processes {
     }
 }
 
-impl Process {
-    /// A pidfd is readable once its process has ended: pidfd_open(2).
-    fn is_dead(&self) -> bool {
-        let mut fds = [PollFd::new(&self.pidfd, PollFlags::IN)];
-        matches!(poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(1))
+impl Known {
+    /// A number is a living thread's, or a living process's whose first thread it is, as long as it
+    /// lives: nobody else gets it meanwhile.
+    fn of_thread(&self, tid: u32) -> Option<Owner> {
+        let thread = self.threads.get(&tid).filter(|thread| !has_ended(&thread.pidfd));
+        self.of_process(thread.map_or(tid, |thread| thread.pid))
     }
+
+    fn of_process(&self, pid: u32) -> Option<Owner> {
+        let process = self.processes.get(&pid).filter(|process| !has_ended(&process.pidfd))?;
+        Some(owner(pid, process.generation))
+    }
+
+    fn make_room(&mut self) {
+        if self.processes.len() + self.threads.len() >= self.limit {
+            self.processes.retain(|_, process| !has_ended(&process.pidfd));
+            self.threads.retain(|_, thread| !has_ended(&thread.pidfd));
+            self.limit = 64.max(2 * (self.processes.len() + self.threads.len()));
+        }
+    }
+}
+
+fn open_process(pid: u32) -> Option<OwnedFd> {
+    let pid = Pid::from_raw(i32::try_from(pid).ok()?)?;
+    pidfd_open(pid, PidfdFlags::empty()).ok()
+}
+
+/// A pidfd of one thread, from Linux 6.9 on.
+fn open_thread(tid: u32) -> Option<OwnedFd> {
+    let tid = Pid::from_raw(i32::try_from(tid).ok()?)?;
+    // PIDFD_THREAD of linux/pidfd.h, which rustix does not have.
+    pidfd_open(tid, PidfdFlags::from_bits_retain(libc::O_EXCL as u32)).ok()
+}
+
+/// A pidfd is readable once its process, or its thread, has ended: pidfd_open(2).
+fn has_ended(pidfd: &OwnedFd) -> bool {
+    let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
+    matches!(poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(1))
 }
 
 /// The process ID of an owner that is a process.
@@ -111,4 +156,54 @@ fn process_of(tid: u32) -> Option<u32> {
     }
     let status = fs::read_to_string(format!("/proc/{tid}/status")).ok()?;
     status.lines().find_map(|line| line.strip_prefix("Tgid:")?.trim().parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn all_threads_of_a_process_are_one_owner() {
+        let processes = Processes::default();
+        let tid = || rustix::thread::gettid().as_raw_nonzero().get() as u32;
+        let here = processes.owner(tid(), 1);
+        let there = std::thread::scope(|scope| {
+            scope.spawn(|| processes.owner(tid(), 2)).join().expect("it does not panic")
+        });
+        assert_eq!(here, there);
+        assert_eq!(pid(here), Some(std::process::id()));
+        assert!(!processes.is_gone(here));
+    }
+
+    #[test]
+    fn a_process_is_gone_when_it_has_ended_and_is_forgotten_in_the_end() {
+        let processes = Processes::default();
+        let mut owners = Vec::new();
+        for _ in 0..200 {
+            let mut child =
+                Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
+            let owner = processes.owner(child.id(), 1);
+            assert_eq!(pid(owner), Some(child.id()));
+            assert!(!processes.is_gone(owner));
+            child.kill().unwrap();
+            child.wait().unwrap();
+            assert!(processes.is_gone(owner));
+            owners.push(owner);
+        }
+        assert!(processes.known().processes.len() <= 64);
+        assert!(owners.iter().all(|&owner| processes.is_gone(owner)));
+        owners.dedup();
+        assert_eq!(owners.len(), 200, "no two are taken for one another");
+    }
+
+    #[test]
+    fn a_process_that_cannot_be_seen_is_its_file() {
+        let processes = Processes::default();
+        let unseen = processes.owner(0, 7);
+        assert_eq!(unseen, Processes::of_file(7));
+        assert_eq!(pid(unseen), None);
+        assert!(!processes.is_gone(unseen), "until the file is closed");
+    }
 }

@@ -317,9 +317,10 @@ fn begin(
 ) {
     let open = Open { flags, start, end, shaken: vec![false; SIZE] };
     let alike = |other: &Open| other.start < end && start < other.end;
-    let taken = model.open.iter().any(|(its, other)| {
-        alike(other) && (open.writes() && (other.writes() || *its == owner) || *its == owner)
-    });
+    let taken = model
+        .open
+        .iter()
+        .any(|(its, other)| alike(other) && (*its == owner || open.writes() && other.writes()));
     if taken {
         return;
     }

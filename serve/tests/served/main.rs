@@ -11,6 +11,7 @@ mod bad_input_gets_the_kernels_errno;
 mod brackets_are_coherent;
 mod capability_never_changes;
 mod checked_reports_what_is_wrong;
+mod costs;
 mod differs_from_a_kernel_dma_buf;
 mod files_live_as_long_as_they_are_used;
 mod nobody_waits_for_the_dead;

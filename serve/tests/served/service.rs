@@ -185,10 +185,6 @@ impl Service {
         self.child.id()
     }
 
-    pub fn folder(&self) -> &Path {
-        self.folder.as_ref().expect("it was made").path()
-    }
-
     /// The path of a buffer's CPU side.
     pub fn cpu(&self, heap: HeapKind, name: &str) -> PathBuf {
         self.path.join(heap.name()).join(name)

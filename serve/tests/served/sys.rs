@@ -74,12 +74,11 @@ impl Map {
         }
     }
 
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    pub fn address(&self) -> *mut u8 {
-        self.address.as_ptr()
+    /// memcpy(3) to all of it.
+    pub fn copy_from(&self, bytes: &[u8]) {
+        assert!(bytes.len() <= self.len, "stores are inside of the mapping");
+        // SAFETY: The bytes are mapped, as just asserted, and `bytes` is memory of another kind.
+        unsafe { self.address.copy_from_nonoverlapping(NonNull::from(bytes).cast(), bytes.len()) };
     }
 }
 

@@ -171,11 +171,11 @@ fn poll_waits_for_the_device() {
             std::thread::scope(|scope| {
                 let waiting = [PollFlags::IN, PollFlags::OUT].map(|events| {
                     let mut fds = [PollFd::new(&file, events)];
-                    let mut waits = move || {
+                    let waits = move || {
                         poll(&mut fds, None).unwrap();
                         fds[0].revents()
                     };
-                    scope.spawn(move || waits())
+                    scope.spawn(waits)
                 });
                 sync(&device, END | WRITE);
                 let [readable, writable] = waiting.map(|thread| thread.join().unwrap());
