@@ -535,6 +535,9 @@ impl Buffer {
             Policy::Tracked if mappings.knows() && ending.begun.is_some() => {
                 self.take_stores_or_all(range)
             }
+            // What a cache in front of the one memory kept dirty would overwrite what devices write
+            // there later.
+            Policy::Hints => self.take_stores(ending.begun.map_or(range, |begun| begun.range)),
             _ => self.take_stores(range),
         }
     }
