@@ -578,7 +578,7 @@ impl Buffer {
     /// to. Whoever calls it holds `bracket`.
     fn take_strays(&self) -> Result<()> {
         let Inner { mappings, policy, .. } = &*self.inner;
-        if !self.finds_strays() {
+        if *policy != Policy::Checked || !mappings.knows() {
             return Ok(());
         }
         if mappings.faults() {
