@@ -1,13 +1,15 @@
 //! The ioctls that the client sends.
 //!
-//! Callers see to it that the descriptor is a dma-buf or a file on FUSE: see [`crate::kind`].
+//! Callers see to it that the descriptor is what an ioctl is for: a dma-buf or a file on FUSE (see
+//! [`crate::kind`]), or the node of a driver (see [`crate::heap`]).
 #![allow(unsafe_code)]
 
-use std::os::fd::BorrowedFd;
+use std::ffi::c_void;
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use dmabuf_uapi::*;
 use rustix::io::Errno;
-use rustix::ioctl::{Getter, Opcode, Setter, ioctl};
+use rustix::ioctl::{Getter, Ioctl, IoctlOutput, Opcode, Setter, Updater, ioctl};
 
 /// `DMA_BUF_IOCTL_QUERY`; ENOTTY from exporters that do not know it.
 pub(crate) fn query(fd: BorrowedFd<'_>) -> Result<DmaBufQuery, Errno> {
@@ -40,5 +42,95 @@ pub(crate) fn sync(fd: BorrowedFd<'_>, sync: Sync) -> Result<(), Errno> {
             Sync::Partial(argument) => ioctl(fd, Setter::<PARTIAL, _>::new(argument)),
             Sync::Whole(argument) => ioctl(fd, Setter::<WHOLE, _>::new(argument)),
         }
+    }
+}
+
+/// `DMA_HEAP_IOCTL_ALLOC`: a new dma-buf of at least `len` bytes, open for reading and writing.
+pub(crate) fn heap_allocate(heap: BorrowedFd<'_>, len: u64) -> Result<OwnedFd, Errno> {
+    const ALLOC: Opcode = DMA_HEAP_IOCTL_ALLOC as Opcode;
+    let fd_flags = (rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC).bits();
+    let mut data = DmaHeapAllocationData { len, fd_flags, ..DmaHeapAllocationData::default() };
+    // SAFETY: The number encodes that the call reads and writes one `DmaHeapAllocationData`, in
+    // which every bit pattern is a value. When it succeeds, `fd` is a new descriptor.
+    unsafe {
+        ioctl(heap, Updater::<ALLOC, _>::new(&mut data))?;
+        Ok(OwnedFd::from_raw_fd(data.fd as RawFd))
+    }
+}
+
+/// `UDMABUF_CREATE`.
+pub(crate) fn udmabuf_create(
+    device: BorrowedFd<'_>,
+    create: UdmabufCreate,
+) -> Result<OwnedFd, Errno> {
+    // SAFETY: The number encodes that the call reads one `UdmabufCreate`; it returns a new
+    // descriptor.
+    unsafe { ioctl(device, ReturnsFd { number: UDMABUF_CREATE as Opcode, argument: create }) }
+}
+
+/// `UDMABUF_CREATE_LIST`.
+pub(crate) fn udmabuf_create_list(
+    device: BorrowedFd<'_>,
+    flags: u32,
+    items: &[UdmabufCreateItem],
+) -> Result<OwnedFd, Errno> {
+    let Ok(count) = u32::try_from(items.len()) else { return Err(Errno::INVAL) };
+    // The head and the items after it, in memory aligned as both are.
+    let mut argument = vec![pair(flags, count)];
+    for item in items {
+        argument.extend([pair(item.memfd, item.pad), item.offset, item.size]);
+    }
+    let number = UDMABUF_CREATE_LIST as Opcode;
+    // SAFETY: The call reads a `UdmabufCreateList` and the `count` items after it, of which the
+    // vector holds all; it returns a new descriptor.
+    unsafe { ioctl(device, ReturnsFd { number, argument: argument.into_boxed_slice() }) }
+}
+
+/// Two fields of 32 bits as the memory that they are beside each other.
+fn pair(first: u32, second: u32) -> u64 {
+    let ([a, b, c, d], [e, f, g, h]) = (first.to_ne_bytes(), second.to_ne_bytes());
+    u64::from_ne_bytes([a, b, c, d, e, f, g, h])
+}
+
+/// An ioctl that reads its argument and returns a new descriptor.
+struct ReturnsFd<A> {
+    number: Opcode,
+    argument: A,
+}
+
+/// What an ioctl's pointer may point to.
+trait Argument {
+    fn address(&mut self) -> *mut c_void;
+}
+
+impl Argument for UdmabufCreate {
+    fn address(&mut self) -> *mut c_void {
+        (&raw mut *self).cast()
+    }
+}
+
+impl Argument for Box<[u64]> {
+    fn address(&mut self) -> *mut c_void {
+        self.as_mut_ptr().cast()
+    }
+}
+
+// SAFETY: The pointer is to the argument, which the calls only read.
+unsafe impl<A: Argument> Ioctl for ReturnsFd<A> {
+    type Output = OwnedFd;
+
+    const IS_MUTATING: bool = false;
+
+    fn opcode(&self) -> Opcode {
+        self.number
+    }
+
+    fn as_ptr(&mut self) -> *mut c_void {
+        self.argument.address()
+    }
+
+    unsafe fn output_from_ptr(out: IoctlOutput, _: *mut c_void) -> Result<OwnedFd, Errno> {
+        // SAFETY: Whoever makes a `ReturnsFd` says that the call returns a new descriptor.
+        Ok(unsafe { OwnedFd::from_raw_fd(out) })
     }
 }

@@ -23,6 +23,7 @@
 //!
 //! | type | what it is |
 //! |---|---|
+//! | [`Heap`] | allocates buffers: the kernel's heaps, udmabuf and served heaps alike |
 //! | [`DmaBuf`] | a buffer: size, [`Kind`] and [`Capability`], before anything is mapped |
 //! | [`Mapping`] | its bytes in this process, made by [`DmaBuf::map`] |
 //! | [`Guard`] | an open bracket over a range of them; it ends when dropped, also by a panic |
@@ -39,8 +40,8 @@
 //!
 //! # What this crate does not do
 //!
-//! It does not allocate, does not wait for fences (other than a bracket's own wait) and knows
-//! nothing of pixels or planes.
+//! It does not wait for fences (other than a bracket's own wait) and knows nothing of pixels or
+//! planes.
 //!
 //! # Threads
 //!
@@ -48,6 +49,7 @@
 //! a [`Mapping`] and its guards as far as their buffer is. Brackets of several threads may overlap
 //! and nest.
 
+mod advice;
 mod bounds;
 mod bracket;
 mod buffer;
@@ -56,6 +58,7 @@ mod copy;
 mod direction;
 mod error;
 mod guard;
+pub mod heap;
 mod ioctl;
 mod kind;
 mod mapping;
@@ -72,6 +75,7 @@ pub use self::capability::{Capability, Mmap};
 pub use self::direction::{Direction, Loads, Read, ReadWrite, Stores, Write};
 pub use self::error::{Error, RouteFailure};
 pub use self::guard::{Guard, ReadGuard, ReadWriteGuard, WriteGuard};
+pub use self::heap::{Heap, Udmabuf};
 pub use self::kind::Kind;
 pub use self::mapping::{MapOptions, Mappable, Mapping};
 pub use self::plain::Plain;

@@ -4,8 +4,8 @@
 mod support;
 
 use dmabuf::{
-    Bytes, Capability, DmaBuf, Error, Guard, Kind, MapOptions, Mapping, Mmap, Read, ReadWrite,
-    Route, RouteFailure, RowLayout, Rows, Transfer, View, Write,
+    Bytes, Capability, DmaBuf, Error, Guard, Heap, Kind, MapOptions, Mapping, Mmap, Read,
+    ReadWrite, Route, RouteFailure, RowLayout, Rows, Transfer, Udmabuf, View, Write, heap,
 };
 use support::Recorded;
 
@@ -13,6 +13,10 @@ const fn send<T: Send + ?Sized>() {}
 const fn send_and_sync<T: Send + Sync + ?Sized>() {}
 
 const _: () = {
+    send_and_sync::<Heap>();
+    send_and_sync::<Udmabuf>();
+    send_and_sync::<heap::Description>();
+    send_and_sync::<heap::Choice>();
     send_and_sync::<DmaBuf>();
     send_and_sync::<Kind>();
     send_and_sync::<Capability>();
