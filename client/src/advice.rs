@@ -48,6 +48,18 @@ pub(crate) fn allocating(error: &io::Error) -> &'static str {
     }
 }
 
+/// What may help when a buffer cannot be named.
+pub(crate) fn naming(error: &io::Error) -> &'static str {
+    match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::INVAL) => {
+            "; a name has at most 31 bytes (a served buffer's 7) and no NUL or line's end in it"
+        }
+        Some(Errno::NOTTY) => "; only dma-bufs have names, since Linux 5.3",
+        Some(Errno::BUSY) => "; older kernels take a name only while no device is attached",
+        _ => "",
+    }
+}
+
 fn no_heap(path: &Path, offered: &[String]) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let get = match &*name {

@@ -143,6 +143,15 @@ pub enum Error {
         source: io::Error,
     },
 
+    /// The buffer did not take the name.
+    #[error("the buffer cannot be named {name:?}: {source}{}", advice::naming(source))]
+    Name {
+        /// The name.
+        name: String,
+        /// What the exporter said, or the kernel's documentation says to the like.
+        source: io::Error,
+    },
+
     /// The path is no heap.
     #[error(
         "{} is no heap: it is neither a node of /dev/dma_heap, nor /dev/udmabuf, nor the directory \
@@ -209,6 +218,7 @@ impl Error {
             Error::Inspect(source)
             | Error::Open { source, .. }
             | Error::Allocate { source, .. }
+            | Error::Name { source, .. }
             | Error::Unmappable { source }
             | Error::AccessMode { source }
             | Error::Sealed { source }

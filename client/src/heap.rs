@@ -218,6 +218,25 @@ impl Heap {
         &self.description
     }
 
+    /// As [`allocate`](Heap::allocate), a buffer with a name: [`DmaBuf::set_name`]. A served
+    /// buffer's is that of its file, `MOUNT/HEAP/NAME`, which stays until it is unlinked, and by
+    /// which other programs open it.
+    ///
+    /// # Errors
+    ///
+    /// As [`allocate`](Heap::allocate); [`Error::Name`] from the kernel's heaps. Served heaps say
+    /// EEXIST where there is such a file already.
+    pub fn allocate_named(&self, size: u64, name: &str) -> Result<DmaBuf, Error> {
+        match self.device {
+            Device::Served => self.allocate_as(size, Some(name)),
+            Device::Kernel(_) | Device::Udmabuf(_) => {
+                let buffer = self.allocate(size)?;
+                buffer.set_name(name)?;
+                Ok(buffer)
+            }
+        }
+    }
+
     /// Allocates a buffer of zeros of at least `size` bytes, in whole pages. Its descriptor is open for reading and writing, and close-on-exec.
     ///
     /// More than the machine's memory is refused before the kernel is asked, whose OOM killer would
@@ -228,6 +247,11 @@ impl Heap {
     /// [`Error::Allocate`] for what the heap says, [`Error::Udmabuf`] for what udmabuf would
     /// refuse, [`Error::EmptyRange`] for a size of 0.
     pub fn allocate(&self, size: u64) -> Result<DmaBuf, Error> {
+        self.allocate_as(size, None)
+    }
+
+    /// With the name of its file, if it is served.
+    fn allocate_as(&self, size: u64, file: Option<&str>) -> Result<DmaBuf, Error> {
         if size == 0 {
             return Err(Error::EmptyRange);
         }
@@ -248,7 +272,9 @@ impl Heap {
                 DmaBuf::from_fd(fd)
             }
             Device::Udmabuf(device) => device.allocate(size),
-            Device::Served => served::allocate(&self.description.path, size)?.map_err(refused),
+            Device::Served => {
+                served::allocate(&self.description.path, size, file)?.map_err(refused)
+            }
         }
     }
 }

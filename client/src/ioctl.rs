@@ -18,6 +18,13 @@ pub(crate) fn query(fd: BorrowedFd<'_>) -> Result<DmaBufQuery, Errno> {
     unsafe { ioctl(fd, Getter::<{ DMA_BUF_IOCTL_QUERY as Opcode }, DmaBufQuery>::new()) }
 }
 
+/// `DMA_BUF_SET_NAME`, with the name and a NUL.
+pub(crate) fn set_name(fd: BorrowedFd<'_>, name: [u8; DMA_BUF_NAME_LEN]) -> Result<(), Errno> {
+    // SAFETY: The call reads a string of at most 32 bytes, which the array has, and stores nothing
+    // to this program's memory.
+    unsafe { ioctl(fd, Setter::<{ DMA_BUF_SET_NAME_B as Opcode }, _>::new(name)) }
+}
+
 /// One of the ioctls that begin or end a bracket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sync {

@@ -1,23 +1,16 @@
 //! Every heap is listed, opened and allocated from in the same way, whoever is behind it; and where
 //! none will do, the message says how to get one.
 
+mod support;
+
 use std::os::fd::{AsFd, OwnedFd};
 
 use dmabuf::heap::{self, Choice, Needs, Piece, Source};
 use dmabuf::{DmaBuf, Error, Heap, Kind, Range, Udmabuf};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
+use support::heaps;
 
 const PAGE: u64 = 4096;
-
-/// The heaps that this machine lets us open, and that programs may map.
-fn heaps() -> Vec<Heap> {
-    let listed = heap::list();
-    let heaps: Vec<_> = listed.iter().filter_map(|heap| heap.open().ok()).collect();
-    if heaps.is_empty() {
-        println!("skipped: no heap opens here");
-    }
-    heaps
-}
 
 fn sealed(size: u64) -> OwnedFd {
     let fd = memfd_create("test", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap();

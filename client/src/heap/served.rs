@@ -1,6 +1,7 @@
 //! Heaps of the dmabuf service: a file created in a heap's directory and given its size, once, is
 //! a buffer.
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -29,15 +30,23 @@ pub(super) fn heaps(mount: &Path) -> Vec<Description> {
     heaps
 }
 
-/// A buffer of `size` bytes that has no name; within, what the service said.
-pub(super) fn allocate(heap: &Path, size: u64) -> Result<Result<DmaBuf, Errno>, Error> {
-    let (path, fd) = match create(heap) {
+/// A buffer of `size` bytes, with a name or without one; within, what the service said.
+pub(super) fn allocate(
+    heap: &Path,
+    size: u64,
+    name: Option<&str>,
+) -> Result<Result<DmaBuf, Errno>, Error> {
+    let created = match name {
+        Some(name) => create(heap, name),
+        None => create_unused(heap),
+    };
+    let (path, fd) = match created {
         Ok(created) => created,
         Err(errno) => return Ok(Err(errno)),
     };
     let sized = fs::ftruncate(&fd, size);
-    // With or without its size, nobody else is to find it.
-    let unlinked = fs::unlink(&path);
+    // Without a size it is no buffer, and without a name nobody else is to find it.
+    let unlinked = if name.is_none() || sized.is_err() { fs::unlink(&path) } else { Ok(()) };
     if let Err(errno) = sized.and(unlinked) {
         return Ok(Err(errno));
     }
@@ -48,17 +57,26 @@ pub(super) fn allocate(heap: &Path, size: u64) -> Result<Result<DmaBuf, Errno>, 
     }
 }
 
-/// A new file that no other program uses.
-fn create(heap: &Path) -> Result<(PathBuf, std::os::fd::OwnedFd), Errno> {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
+/// A new file in the heap's directory, and nowhere else.
+fn create(heap: &Path, name: &str) -> Result<(PathBuf, OwnedFd), Errno> {
+    if name.contains('/') {
+        return Err(Errno::INVAL);
+    }
+    let path = heap.join(name);
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
+    let fd = fs::open(&path, flags, Mode::RUSR | Mode::WUSR)?;
+    Ok((path, fd))
+}
+
+/// A new file that no other program uses.
+fn create_unused(heap: &Path) -> Result<(PathBuf, OwnedFd), Errno> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
     loop {
         let number = NEXT.fetch_add(1, Relaxed);
-        let path = heap.join(format!(".{}-{number}", std::process::id()));
-        match fs::open(&path, flags, Mode::RUSR | Mode::WUSR) {
+        match create(heap, &format!(".{}-{number}", std::process::id())) {
             // Another program of the same number, in another process namespace.
             Err(Errno::EXIST) => {}
-            opened => return opened.map(|fd| (path, fd)),
+            created => return created,
         }
     }
 }
