@@ -3,12 +3,13 @@
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use dmabuf_core::{Access, Range};
 use rustix::io::Errno;
 
-use crate::advice;
 use crate::heap::{HeapFailure, Refusal};
+use crate::{advice, fence};
 
 /// Why a buffer could not be allocated, opened, mapped or accessed.
 ///
@@ -152,6 +153,22 @@ pub enum Error {
         source: io::Error,
     },
 
+    /// The fences did not signal in time.
+    #[error("devices have not finished with the buffer after {after:?}")]
+    TimedOut {
+        /// How long was waited.
+        after: Duration,
+    },
+
+    /// Fences could not be waited for, exported, imported or told of.
+    #[error("cannot {what} the fences: {source}{}", fence::hint(source))]
+    Fence {
+        /// What was to be done with them.
+        what: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
+
     /// The path is no heap.
     #[error(
         "{} is no heap: it is neither a node of /dev/dma_heap, nor /dev/udmabuf, nor the directory \
@@ -212,6 +229,7 @@ impl Error {
         match self {
             Error::NotABuffer | Error::NotAHeap { .. } => Some(Errno::NOTTY.raw_os_error()),
             Error::EmptyRange | Error::OutOfBounds { .. } => Some(Errno::INVAL.raw_os_error()),
+            Error::TimedOut { .. } => Some(Errno::TIMEDOUT.raw_os_error()),
             Error::ReadOnlyMapping => Some(Errno::ACCESS.raw_os_error()),
             Error::Udmabuf(refusal) => Some(refusal.errno().raw_os_error()),
             Error::NoRoute(_) | Error::NoHeap(_) | Error::Unsuitable { .. } => None,
@@ -219,6 +237,7 @@ impl Error {
             | Error::Open { source, .. }
             | Error::Allocate { source, .. }
             | Error::Name { source, .. }
+            | Error::Fence { source, .. }
             | Error::Unmappable { source }
             | Error::AccessMode { source }
             | Error::Sealed { source }

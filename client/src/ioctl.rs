@@ -5,8 +5,9 @@
 #![allow(unsafe_code)]
 
 use std::ffi::c_void;
-use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
+use dmabuf_core::Access;
 use dmabuf_uapi::*;
 use rustix::io::Errno;
 use rustix::ioctl::{Getter, Ioctl, IoctlOutput, Opcode, Setter, Updater, ioctl};
@@ -36,6 +37,15 @@ pub(crate) enum Sync {
     Whole(DmaBufSync),
 }
 
+/// The flags of a direction.
+pub(crate) const fn direction(access: Access) -> u64 {
+    match access {
+        Access::Read => DMA_BUF_SYNC_READ,
+        Access::Write => DMA_BUF_SYNC_WRITE,
+        Access::ReadWrite => DMA_BUF_SYNC_RW,
+    }
+}
+
 /// Begins or ends a bracket.
 pub(crate) fn sync(fd: BorrowedFd<'_>, sync: Sync) -> Result<(), Errno> {
     const RANGE: Opcode = DMA_BUF_IOCTL_SYNC_RANGE as Opcode;
@@ -50,6 +60,77 @@ pub(crate) fn sync(fd: BorrowedFd<'_>, sync: Sync) -> Result<(), Errno> {
             Sync::Whole(argument) => ioctl(fd, Setter::<WHOLE, _>::new(argument)),
         }
     }
+}
+
+/// `DMA_BUF_IOCTL_EXPORT_SYNC_FILE`: the fences that an access of this direction waits for.
+pub(crate) fn export_sync_file(fd: BorrowedFd<'_>, access: Access) -> Result<OwnedFd, Errno> {
+    const EXPORT: Opcode = DMA_BUF_IOCTL_EXPORT_SYNC_FILE as Opcode;
+    let mut data = DmaBufExportSyncFile { flags: direction(access) as u32, fd: -1 };
+    // SAFETY: The number encodes that the call reads and writes one `DmaBufExportSyncFile`, in
+    // which every bit pattern is a value. When it succeeds, `fd` is a new descriptor.
+    unsafe {
+        ioctl(fd, Updater::<EXPORT, _>::new(&mut data))?;
+        Ok(OwnedFd::from_raw_fd(data.fd))
+    }
+}
+
+/// `DMA_BUF_IOCTL_IMPORT_SYNC_FILE`: a fence of an access of this direction.
+pub(crate) fn import_sync_file(
+    fd: BorrowedFd<'_>,
+    access: Access,
+    sync_file: BorrowedFd<'_>,
+) -> Result<(), Errno> {
+    const IMPORT: Opcode = DMA_BUF_IOCTL_IMPORT_SYNC_FILE as Opcode;
+    let data = DmaBufImportSyncFile { flags: direction(access) as u32, fd: sync_file.as_raw_fd() };
+    // SAFETY: The number encodes that the call reads one `DmaBufImportSyncFile`, and it stores
+    // nothing to this program's memory.
+    unsafe { ioctl(fd, Setter::<IMPORT, _>::new(data)) }
+}
+
+/// `SYNC_IOC_MERGE`, of two sync_files.
+pub(crate) fn sync_merge(
+    fd: BorrowedFd<'_>,
+    other: BorrowedFd<'_>,
+    name: [u8; 32],
+) -> Result<OwnedFd, Errno> {
+    const MERGE: Opcode = SYNC_IOC_MERGE as Opcode;
+    let mut data = SyncMergeData { name, fd2: other.as_raw_fd(), fence: -1, flags: 0, pad: 0 };
+    // SAFETY: The number encodes that the call reads and writes one `SyncMergeData`, in which every
+    // bit pattern is a value. When it succeeds, `fence` is a new descriptor.
+    unsafe {
+        ioctl(fd, Updater::<MERGE, _>::new(&mut data))?;
+        Ok(OwnedFd::from_raw_fd(data.fence))
+    }
+}
+
+/// `SYNC_IOC_FILE_INFO`, of a sync_file.
+pub(crate) fn sync_file_info(
+    fd: BorrowedFd<'_>,
+) -> Result<(SyncFileInfo, Vec<SyncFenceInfo>), Errno> {
+    const INFO: Opcode = SYNC_IOC_FILE_INFO as Opcode;
+    let mut info = SyncFileInfo::default();
+    // SAFETY: The number encodes that the call reads and writes one `SyncFileInfo`, in which every
+    // bit pattern is a value; without room for fences it writes no more than that.
+    unsafe { ioctl(fd, Updater::<INFO, _>::new(&mut info)) }?;
+    let mut fences = vec![SyncFenceInfo::default(); info.num_fences as usize];
+    info = SyncFileInfo {
+        num_fences: info.num_fences,
+        sync_fence_info: fences.as_mut_ptr().expose_provenance() as u64,
+        ..SyncFileInfo::default()
+    };
+    // SAFETY: As above; and the call writes at most `num_fences` structs to where the vector has
+    // as many, in which every bit pattern is a value.
+    unsafe { ioctl(fd, Updater::<INFO, _>::new(&mut info)) }?;
+    fences.truncate(info.num_fences as usize);
+    Ok((info, fences))
+}
+
+/// `SYNC_IOC_SET_DEADLINE`, of a sync_file.
+pub(crate) fn sync_set_deadline(fd: BorrowedFd<'_>, deadline_ns: u64) -> Result<(), Errno> {
+    const DEADLINE: Opcode = SYNC_IOC_SET_DEADLINE as Opcode;
+    // SAFETY: The number encodes that the call reads one `SyncSetDeadline`, and it stores nothing
+    // to this program's memory.
+    unsafe { ioctl(fd, Setter::<DEADLINE, _>::new(SyncSetDeadline { deadline_ns, pad: 0 })) }
 }
 
 /// `DMA_HEAP_IOCTL_ALLOC`: a new dma-buf of at least `len` bytes, open for reading and writing.

@@ -29,6 +29,7 @@
 //! | [`Guard`] | an open bracket over a range of them; it ends when dropped, also by a panic |
 //! | [`View`] | the bytes: copies, typed loads and stores, rows; never a `&[u8]` without `unsafe` |
 //! | [`Bytes`] | copies in and out of a buffer whether it can be mapped or not, by [`Route`]s |
+//! | [`SyncFile`] | fences of devices, to wait for, to hand over; a buffer's own: [`DmaBuf::wait`] |
 //! | [`Error`] | which of the reasons it was, and what to do |
 //!
 //! # Memory that others write
@@ -40,8 +41,7 @@
 //!
 //! # What this crate does not do
 //!
-//! It does not wait for fences (other than a bracket's own wait) and knows nothing of pixels or
-//! planes.
+//! It knows nothing of pixels or planes.
 //!
 //! # Threads
 //!
@@ -58,6 +58,7 @@ mod copy;
 mod direction;
 mod error;
 mod fd_info;
+mod fence;
 mod guard;
 pub mod heap;
 mod ioctl;
@@ -65,8 +66,10 @@ mod kind;
 mod mapping;
 mod mmap;
 mod plain;
+mod ready;
 mod route;
 mod rows;
+mod sync_file;
 mod view;
 
 pub use dmabuf_core::{Access, CpuAccess, Granule, Range};
@@ -76,11 +79,14 @@ pub use self::capability::{Capability, Mmap};
 pub use self::direction::{Direction, Loads, Read, ReadWrite, Stores, Write};
 pub use self::error::{Error, RouteFailure};
 pub use self::fd_info::FdInfo;
+pub use self::fence::Within;
 pub use self::guard::{Guard, ReadGuard, ReadWriteGuard, WriteGuard};
 pub use self::heap::{Heap, Udmabuf};
 pub use self::kind::Kind;
 pub use self::mapping::{MapOptions, Mappable, Mapping};
 pub use self::plain::Plain;
+pub use self::ready::Ready;
 pub use self::route::{Bytes, Route, Transfer};
 pub use self::rows::{RowLayout, Rows};
+pub use self::sync_file::{FenceInfo, FenceStatus, SyncFile, SyncFileInfo};
 pub use self::view::View;

@@ -148,10 +148,18 @@ impl<B: Mappable> Mapping<B> {
     }
 
     fn begin<D: Direction>(&self, range: impl RangeBounds<u64>) -> Result<Guard<'_, B, D>, Error> {
+        Guard::begin(self, self.accessible::<D>(range)?)
+    }
+
+    /// The bytes that a bracket may be begun over.
+    pub(crate) fn accessible<D: Direction>(
+        &self,
+        range: impl RangeBounds<u64>,
+    ) -> Result<Range, Error> {
         if D::ACCESS.writes() && !self.writable {
             return Err(Error::ReadOnlyMapping);
         }
-        Guard::begin(self, resolve(&range, self.range)?)
+        resolve(&range, self.range)
     }
 }
 

@@ -5,7 +5,8 @@ mod support;
 
 use dmabuf::{
     Bytes, Capability, DmaBuf, Error, Guard, Heap, Kind, MapOptions, Mapping, Mmap, Read,
-    ReadWrite, Route, RouteFailure, RowLayout, Rows, Transfer, Udmabuf, View, Write, heap,
+    ReadWrite, Ready, Route, RouteFailure, RowLayout, Rows, SyncFile, Transfer, Udmabuf, View,
+    Within, Write, heap,
 };
 use support::Recorded;
 
@@ -22,6 +23,9 @@ const _: () = {
     send_and_sync::<Capability>();
     send_and_sync::<Mmap>();
     send_and_sync::<MapOptions>();
+    send_and_sync::<SyncFile>();
+    send_and_sync::<Ready<DmaBuf>>();
+    send_and_sync::<Within<'_>>();
     send_and_sync::<Mapping>();
     send_and_sync::<Mapping<Recorded<'_>>>();
     send_and_sync::<Guard<'_, DmaBuf, Read>>();
