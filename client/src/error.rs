@@ -9,6 +9,7 @@ use dmabuf_core::{Access, Range};
 use rustix::io::Errno;
 
 use crate::heap::{HeapFailure, Refusal};
+use crate::parcel::BadParcel;
 use crate::{advice, fence};
 
 /// Why a buffer could not be allocated, opened, mapped or accessed.
@@ -169,6 +170,14 @@ pub enum Error {
         source: io::Error,
     },
 
+    /// What is to be sent, or what came, is no good.
+    #[error("the parcel is refused: {0}")]
+    Parcel(#[from] BadParcel),
+
+    /// The socket failed.
+    #[error("the socket that buffers go over: {0}")]
+    Socket(#[source] io::Error),
+
     /// The path is no heap.
     #[error(
         "{} is no heap: it is neither a node of /dev/dma_heap, nor /dev/udmabuf, nor the directory \
@@ -228,12 +237,15 @@ impl Error {
     pub fn errno(&self) -> Option<i32> {
         match self {
             Error::NotABuffer | Error::NotAHeap { .. } => Some(Errno::NOTTY.raw_os_error()),
-            Error::EmptyRange | Error::OutOfBounds { .. } => Some(Errno::INVAL.raw_os_error()),
+            Error::EmptyRange | Error::OutOfBounds { .. } | Error::Parcel(_) => {
+                Some(Errno::INVAL.raw_os_error())
+            }
             Error::TimedOut { .. } => Some(Errno::TIMEDOUT.raw_os_error()),
             Error::ReadOnlyMapping => Some(Errno::ACCESS.raw_os_error()),
             Error::Udmabuf(refusal) => Some(refusal.errno().raw_os_error()),
             Error::NoRoute(_) | Error::NoHeap(_) | Error::Unsuitable { .. } => None,
             Error::Inspect(source)
+            | Error::Socket(source)
             | Error::Open { source, .. }
             | Error::Allocate { source, .. }
             | Error::Name { source, .. }

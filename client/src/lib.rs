@@ -30,6 +30,7 @@
 //! | [`View`] | the bytes: copies, typed loads and stores, rows; never a `&[u8]` without `unsafe` |
 //! | [`Bytes`] | copies in and out of a buffer whether it can be mapped or not, by [`Route`]s |
 //! | [`SyncFile`] | fences of devices, to wait for, to hand over; a buffer's own: [`DmaBuf::wait`] |
+//! | [`Parcel`] | buffers that go to another program, checked when they arrive |
 //! | [`Error`] | which of the reasons it was, and what to do |
 //!
 //! # Memory that others write
@@ -65,6 +66,7 @@ mod ioctl;
 mod kind;
 mod mapping;
 mod mmap;
+pub mod parcel;
 mod plain;
 mod ready;
 mod route;
@@ -84,6 +86,7 @@ pub use self::guard::{Guard, ReadGuard, ReadWriteGuard, WriteGuard};
 pub use self::heap::{Heap, Udmabuf};
 pub use self::kind::Kind;
 pub use self::mapping::{MapOptions, Mappable, Mapping};
+pub use self::parcel::Parcel;
 pub use self::plain::Plain;
 pub use self::ready::Ready;
 pub use self::route::{Bytes, Route, Transfer};
