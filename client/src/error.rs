@@ -8,6 +8,7 @@ use std::time::Duration;
 use dmabuf_core::{Access, Range};
 use rustix::io::Errno;
 
+use crate::frame::BadFrame;
 use crate::heap::{HeapFailure, Refusal};
 use crate::parcel::BadParcel;
 use crate::{advice, fence};
@@ -170,6 +171,10 @@ pub enum Error {
         source: io::Error,
     },
 
+    /// A frame cannot be what it is said to be.
+    #[error("the frame's description is wrong: {0}")]
+    Frame(#[from] BadFrame),
+
     /// What is to be sent, or what came, is no good.
     #[error("the parcel is refused: {0}")]
     Parcel(#[from] BadParcel),
@@ -237,7 +242,7 @@ impl Error {
     pub fn errno(&self) -> Option<i32> {
         match self {
             Error::NotABuffer | Error::NotAHeap { .. } => Some(Errno::NOTTY.raw_os_error()),
-            Error::EmptyRange | Error::OutOfBounds { .. } | Error::Parcel(_) => {
+            Error::EmptyRange | Error::OutOfBounds { .. } | Error::Frame(_) | Error::Parcel(_) => {
                 Some(Errno::INVAL.raw_os_error())
             }
             Error::TimedOut { .. } => Some(Errno::TIMEDOUT.raw_os_error()),

@@ -30,6 +30,7 @@
 //! | [`View`] | the bytes: copies, typed loads and stores, rows; never a `&[u8]` without `unsafe` |
 //! | [`Bytes`] | copies in and out of a buffer whether it can be mapped or not, by [`Route`]s |
 //! | [`SyncFile`] | fences of devices, to wait for, to hand over; a buffer's own: [`DmaBuf::wait`] |
+//! | [`Frame`] | planes in buffers, checked, mapped once, and bracketed all or none |
 //! | [`Parcel`] | buffers that go to another program, checked when they arrive |
 //! | [`Error`] | which of the reasons it was, and what to do |
 //!
@@ -42,7 +43,8 @@
 //!
 //! # What this crate does not do
 //!
-//! It knows nothing of pixels or planes.
+//! It converts no pixels, and lays out no frames: it checks the layouts that drivers and other
+//! programs make.
 //!
 //! # Threads
 //!
@@ -60,6 +62,7 @@ mod direction;
 mod error;
 mod fd_info;
 mod fence;
+pub mod frame;
 mod guard;
 pub mod heap;
 mod ioctl;
@@ -82,6 +85,7 @@ pub use self::direction::{Direction, Loads, Read, ReadWrite, Stores, Write};
 pub use self::error::{Error, RouteFailure};
 pub use self::fd_info::FdInfo;
 pub use self::fence::Within;
+pub use self::frame::Frame;
 pub use self::guard::{Guard, ReadGuard, ReadWriteGuard, WriteGuard};
 pub use self::heap::{Heap, Udmabuf};
 pub use self::kind::Kind;
