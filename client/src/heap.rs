@@ -17,9 +17,11 @@ use rustix::io::Errno;
 use rustix::param::page_size;
 
 pub use self::choice::{Choice, HeapFailure};
+pub(crate) use self::properties::is_kernel_heap;
 pub use self::properties::{Needs, Properties};
 pub use self::udmabuf::{Limits, Piece, Refusal, Udmabuf};
-use crate::{DmaBuf, Error, ioctl};
+use crate::probe::Memory;
+use crate::{DmaBuf, Error, Mmap, ioctl};
 
 const HEAPS: &str = "/dev/dma_heap";
 const UDMABUF: &str = "/dev/udmabuf";
@@ -216,6 +218,29 @@ impl Heap {
     /// What is known of it.
     pub fn description(&self) -> &Description {
         &self.description
+    }
+
+    /// What its memory is like, by its name, and where that does not tell, by a buffer of 64 KiB
+    /// that is allocated, mapped and read. Whether memory is contiguous cannot be measured.
+    ///
+    /// # Errors
+    ///
+    /// As [`allocate`](Heap::allocate).
+    pub fn measure(&self) -> Result<Properties, Error> {
+        let mut properties = self.description.properties;
+        if properties.cached.is_none() || properties.protected.is_none() {
+            let probe = self.allocate(1 << 16)?.probe();
+            let cached = match probe.memory {
+                Memory::Cached => Some(true),
+                Memory::WriteCombined | Memory::Uncached | Memory::NotCached => Some(false),
+                Memory::Unknown => None,
+            };
+            properties.cached = properties.cached.or(cached);
+            // Memory without mmap may be protected, or only be without mmap.
+            let reachable = (probe.mmap > Mmap::Never).then_some(false);
+            properties.protected = properties.protected.or(reachable);
+        }
+        Ok(properties)
     }
 
     /// As [`allocate`](Heap::allocate), a buffer with a name: [`DmaBuf::set_name`]. A served

@@ -31,6 +31,7 @@
 //! | [`Bytes`] | copies in and out of a buffer whether it can be mapped or not, by [`Route`]s |
 //! | [`SyncFile`] | fences of devices, to wait for, to hand over; a buffer's own: [`DmaBuf::wait`] |
 //! | [`Frame`] | planes in buffers, checked, mapped once, and bracketed all or none |
+//! | [`Probe`] | what a buffer really is and does, asked and measured, by [`DmaBuf::probe`] |
 //! | [`Parcel`] | buffers that go to another program, checked when they arrive |
 //! | [`Error`] | which of the reasons it was, and what to do |
 //!
@@ -71,6 +72,7 @@ mod mapping;
 mod mmap;
 pub mod parcel;
 mod plain;
+pub mod probe;
 mod ready;
 mod route;
 mod rows;
@@ -92,6 +94,7 @@ pub use self::kind::Kind;
 pub use self::mapping::{MapOptions, Mappable, Mapping};
 pub use self::parcel::Parcel;
 pub use self::plain::Plain;
+pub use self::probe::Probe;
 pub use self::ready::Ready;
 pub use self::route::{Bytes, Route, Transfer};
 pub use self::rows::{RowLayout, Rows};

@@ -46,6 +46,11 @@ const KNOWN: &[(&str, bool, Option<bool>, bool)] = &[
 pub(super) const CMA: &[&str] =
     &["default_cma_region", "linux,cma", "reserved", "default-pool", "cma"];
 
+/// Whether an exporter of this name is the kernel's system heap or a CMA heap.
+pub(crate) fn is_kernel_heap(exporter: &str) -> bool {
+    exporter == "system" || CMA.contains(&exporter)
+}
+
 impl Properties {
     pub(super) fn of(source: Source, name: &str) -> Properties {
         let memfd =

@@ -77,6 +77,17 @@ impl Vgem {
     }
 }
 
+impl Vgem {
+    /// Attaches vgem to a buffer of anyone's, until the device is closed.
+    pub fn import(&self, buffer: BorrowedFd<'_>) {
+        const IMPORT: Opcode = DRM_IOCTL_PRIME_FD_TO_HANDLE as Opcode;
+        let mut prime =
+            DrmPrimeHandle { fd: std::os::fd::AsRawFd::as_raw_fd(&buffer), ..Default::default() };
+        // SAFETY: The number encodes the struct that it reads and writes.
+        unsafe { ioctl(&self.card, Updater::<IMPORT, _>::new(&mut prime)) }.unwrap();
+    }
+}
+
 impl<'a> Vbuf<'a> {
     /// Attaches a fence of a device that writes, or one that reads.
     pub fn fence(&self, writes: bool) -> Vfence<'a> {
