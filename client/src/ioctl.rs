@@ -1,7 +1,8 @@
 //! The ioctls that the client sends.
 //!
 //! Callers see to it that the descriptor is what an ioctl is for: a dma-buf or a file on FUSE (see
-//! [`crate::kind`]), or the node of a driver (see [`crate::heap`]).
+//! [`crate::kind`]), or the node of a driver (see
+//! [`crate::heap`] and [`crate::Route::Drm`]).
 #![allow(unsafe_code)]
 
 use std::ffi::c_void;
@@ -172,6 +173,34 @@ pub(crate) fn udmabuf_create_list(
     // SAFETY: The call reads a `UdmabufCreateList` and the `count` items after it, of which the
     // vector holds all; it returns a new descriptor.
     unsafe { ioctl(device, ReturnsFd { number, argument: argument.into_boxed_slice() }) }
+}
+
+/// `DRM_IOCTL_PRIME_FD_TO_HANDLE`: the handle of a dma-buf in the file of a DRM device.
+pub(crate) fn prime_import(device: BorrowedFd<'_>, fd: BorrowedFd<'_>) -> Result<u32, Errno> {
+    const IMPORT: Opcode = DRM_IOCTL_PRIME_FD_TO_HANDLE as Opcode;
+    let mut prime = DrmPrimeHandle { handle: 0, flags: 0, fd: fd.as_raw_fd() };
+    // SAFETY: The number encodes that the call reads and writes one `DrmPrimeHandle`, in which
+    // every bit pattern is a value.
+    unsafe { ioctl(device, Updater::<IMPORT, _>::new(&mut prime)) }?;
+    Ok(prime.handle)
+}
+
+/// `DRM_IOCTL_MODE_MAP_DUMB`: the offset in the device's file that stands for the buffer.
+pub(crate) fn map_dumb(device: BorrowedFd<'_>, handle: u32) -> Result<u64, Errno> {
+    const MAP: Opcode = DRM_IOCTL_MODE_MAP_DUMB as Opcode;
+    let mut map = DrmModeMapDumb { handle, ..DrmModeMapDumb::default() };
+    // SAFETY: The number encodes that the call reads and writes one `DrmModeMapDumb`, in which
+    // every bit pattern is a value.
+    unsafe { ioctl(device, Updater::<MAP, _>::new(&mut map)) }?;
+    Ok(map.offset)
+}
+
+/// `DRM_IOCTL_GEM_CLOSE`.
+pub(crate) fn gem_close(device: BorrowedFd<'_>, handle: u32) -> Result<(), Errno> {
+    const CLOSE: Opcode = DRM_IOCTL_GEM_CLOSE as Opcode;
+    // SAFETY: The number encodes that the call reads one `DrmGemClose`, and it stores nothing to
+    // this program's memory.
+    unsafe { ioctl(device, Setter::<CLOSE, _>::new(DrmGemClose { handle, pad: 0 })) }
 }
 
 /// Two fields of 32 bits as the memory that they are beside each other.

@@ -90,6 +90,14 @@ impl<B: Mappable> Mapping<B> {
         Ok(Mapping { memory, range, writable, failed_end: Mutex::new(None), buffer })
     }
 
+    /// The whole buffer, where its bytes are mapped already, for loads and stores; `None` if there
+    /// are none.
+    pub(crate) fn of_memory(buffer: B, memory: Memory) -> Option<Mapping<B>> {
+        let range = Range::new(0, memory.len() as u64).ok()?;
+        buffer.mapped(memory.address().addr(), 0, memory.len());
+        Some(Mapping { memory, range, writable: true, failed_end: Mutex::new(None), buffer })
+    }
+
     /// The buffer.
     pub fn buffer(&self) -> &B {
         &self.buffer
