@@ -100,3 +100,8 @@ pub use self::route::{Bytes, Route, Transfer};
 pub use self::rows::{RowLayout, Rows};
 pub use self::sync_file::{FenceInfo, FenceStatus, SyncFile, SyncFileInfo};
 pub use self::view::View;
+
+/// The README's example, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

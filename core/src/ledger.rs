@@ -76,6 +76,8 @@ impl fmt::Display for Mistake {
 /// What an END amounts to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ended {
+    /// The bracket that it closes, if there is one.
+    pub begun: Option<Bracket>,
     /// The access and range to sync.
     ///
     /// A range smaller than the START's is a hint and taken as it is; a larger one is cut to what
@@ -110,45 +112,27 @@ impl<S: Deref<Target = [Slot]>> Ledger<S> {
         open(&self.slots)
     }
 
+    /// What [`Ledger::end`] would answer now, for those who have to prepare for it while the bracket
+    /// is still open.
+    pub fn ending(&self, bracket: Bracket) -> Ended {
+        self.ended(bracket, self.closed_by(bracket))
+    }
+
     pub(super) fn slots(&self) -> &[Slot] {
         &self.slots
     }
-}
 
-/// The brackets in `slots`.
-pub(super) fn open(slots: &[Slot]) -> impl Iterator<Item = &Bracket> + Clone {
-    slots.iter().filter_map(|slot| slot.0.as_ref().map(|(bracket, _)| bracket))
-}
-
-impl<S: DerefMut<Target = [Slot]>> Ledger<S> {
-    /// Writes down that `bracket` has begun.
-    pub fn begin(&mut self, bracket: Bracket) -> Result<(), Full> {
-        let mut free = None;
-        for slot in self.slots.iter_mut() {
-            match &mut slot.0 {
-                Some((open, count)) if *open == bracket => {
-                    *count = count.checked_add(1).ok_or(Full)?;
-                    return Ok(());
-                }
-                None => free = free.or(Some(slot)),
-                Some(_) => {}
-            }
-        }
-        free.ok_or(Full)?.0 = Some((bracket, NonZeroU32::MIN));
-        Ok(())
-    }
-
-    /// Ends one bracket: the one that was begun alike; else one of the same direction, that holds
-    /// the range if there is one; else, tolerantly, one of another direction.
-    pub fn end(&mut self, bracket: Bracket) -> Ended {
-        let Some(index) = self.closed_by(bracket) else {
-            return Ended { sync: bracket, mistake: self.told(Mistake::NotBegun) };
+    /// What it amounts to that `bracket` ends the one in slot `closed`.
+    fn ended(&self, bracket: Bracket, closed: Option<usize>) -> Ended {
+        let told = |mistake| (self.rules == Rules::Strict).then_some(mistake);
+        let begun = closed.and_then(|index| self.slots[index].0).map(|(begun, _)| begun);
+        let Some(begun) = begun else {
+            return Ended { begun: None, sync: bracket, mistake: told(Mistake::NotBegun) };
         };
-        let begun = self.close(index);
         let mistake = if begun.access != bracket.access {
-            self.told(Mistake::OtherDirection { begun: begun.access })
+            told(Mistake::OtherDirection { begun: begun.access })
         } else if !begun.range.overlaps(bracket.range) {
-            self.told(Mistake::OtherRange { begun: begun.range })
+            told(Mistake::OtherRange { begun: begun.range })
         } else {
             None
         };
@@ -157,23 +141,10 @@ impl<S: DerefMut<Target = [Slot]>> Ledger<S> {
             access: begun.access.union(bracket.access),
             range: begun.range.intersect(bracket.range).unwrap_or(begun.range),
         };
-        Ended { sync, mistake }
+        Ended { begun: Some(begun), sync, mistake }
     }
 
-    /// Ends one bracket of an owner who is gone; call it until there is none.
-    pub fn abandon(&mut self, owner: Owner) -> Option<Bracket> {
-        let index = self
-            .slots
-            .iter()
-            .position(|slot| matches!(slot.0, Some((open, _)) if open.owner == owner))?;
-        Some(self.close(index))
-    }
-
-    /// The caller's slots, to add more after [`Full`].
-    pub fn slots_mut(&mut self) -> &mut S {
-        &mut self.slots
-    }
-
+    /// The slot of the bracket that `bracket` ends.
     fn closed_by(&self, bracket: Bracket) -> Option<usize> {
         let likeness = |open: &Bracket| {
             if open.owner != bracket.owner {
@@ -198,6 +169,61 @@ impl<S: DerefMut<Target = [Slot]>> Ledger<S> {
             .filter(|&(_, likeness)| likeness > 0)
             .map(|(index, _)| index)
     }
+}
+
+/// The brackets in `slots`.
+pub(super) fn open(slots: &[Slot]) -> impl Iterator<Item = &Bracket> + Clone {
+    slots.iter().filter_map(|slot| slot.0.as_ref().map(|(bracket, _)| bracket))
+}
+
+impl<S: DerefMut<Target = [Slot]>> Ledger<S> {
+    /// Writes down that `bracket` has begun.
+    pub fn begin(&mut self, bracket: Bracket) -> Result<(), Full> {
+        let mut free = None;
+        for slot in self.slots.iter_mut() {
+            match &mut slot.0 {
+                Some((open, count)) if *open == bracket && *count < NonZeroU32::MAX => {
+                    *count = count.saturating_add(1);
+                    return Ok(());
+                }
+                None => free = free.or(Some(slot)),
+                Some(_) => {}
+            }
+        }
+        free.ok_or(Full)?.0 = Some((bracket, NonZeroU32::MIN));
+        Ok(())
+    }
+
+    /// Ends one bracket: the one that was begun alike; else one of the same direction, that holds
+    /// the range if there is one; else, tolerantly, one of another direction.
+    ///
+    /// Where the range is smaller than that of several brackets it could mean, what stays open
+    /// covers all of them: whichever was meant, the stores in the others are not forgotten.
+    pub fn end(&mut self, bracket: Bracket) -> Ended {
+        let closed = self.closed_by(bracket);
+        let ended = self.ended(bracket, closed);
+        if let Some(index) = closed {
+            let begun = self.close(index);
+            if begun.range != bracket.range && begun.range.contains(bracket.range) {
+                self.widen(begun, bracket.range);
+            }
+        }
+        ended
+    }
+
+    /// Ends one bracket of an owner who is gone; call it until there is none.
+    pub fn abandon(&mut self, owner: Owner) -> Option<Bracket> {
+        let index = self
+            .slots
+            .iter()
+            .position(|slot| matches!(slot.0, Some((open, _)) if open.owner == owner))?;
+        Some(self.close(index))
+    }
+
+    /// The caller's slots, to add more after [`Full`].
+    pub fn slots_mut(&mut self) -> &mut S {
+        &mut self.slots
+    }
 
     /// Takes one START out of slot `index`, which is in use.
     fn close(&mut self, index: usize) -> Bracket {
@@ -207,8 +233,14 @@ impl<S: DerefMut<Target = [Slot]>> Ledger<S> {
         bracket
     }
 
-    fn told(&self, mistake: Mistake) -> Option<Mistake> {
-        (self.rules == Rules::Strict).then_some(mistake)
+    /// Lets a bracket like `closed` that holds `range` too cover what `closed` did.
+    fn widen(&mut self, closed: Bracket, range: Range) {
+        let open = self.slots.iter_mut().filter_map(|slot| slot.0.as_mut()).map(|(open, _)| open);
+        let mut alike =
+            open.filter(|open| (open.owner, open.access) == (closed.owner, closed.access));
+        if let Some(open) = alike.find(|open| open.range.contains(range)) {
+            open.range = open.range.hull(closed.range);
+        }
     }
 }
 
@@ -238,9 +270,9 @@ mod tests {
         let whole = bracket(A, ReadWrite, 0, 100);
         ledger.begin(whole).unwrap();
         ledger.begin(whole).unwrap();
-        assert_eq!(ledger.end(whole), Ended { sync: whole, mistake: None });
+        assert_eq!(ledger.end(whole), Ended { begun: Some(whole), sync: whole, mistake: None });
         assert_eq!(ledger.open().count(), 1);
-        assert_eq!(ledger.end(whole), Ended { sync: whole, mistake: None });
+        assert_eq!(ledger.end(whole), Ended { begun: Some(whole), sync: whole, mistake: None });
         assert_eq!(ledger.open().count(), 0);
         assert_eq!(ledger.end(whole).mistake, Some(Mistake::NotBegun));
     }
@@ -280,6 +312,29 @@ mod tests {
         let ended = ledger.end(bracket(A, Write, 50, 60));
         assert_eq!(ended.sync, bracket(A, Write, 0, 10));
         assert!(matches!(ended.mistake, Some(Mistake::OtherRange { .. })));
+    }
+
+    #[test]
+    fn an_end_that_could_mean_either_of_two_forgets_neither() {
+        for last in [bracket(A, Write, 0, 64), bracket(A, Write, 32, 96)] {
+            let mut ledger = strict();
+            ledger.begin(bracket(A, Write, 0, 64)).unwrap();
+            ledger.begin(bracket(A, Write, 32, 96)).unwrap();
+            let hint = bracket(A, Write, 32, 40);
+            assert_eq!(ledger.ending(hint), ledger.end(hint));
+            let ended = ledger.end(last);
+            assert_eq!((ended.sync, ended.mistake), (last, None));
+            assert_eq!(ledger.open().count(), 0);
+        }
+    }
+
+    #[test]
+    fn more_alike_than_can_be_counted_take_another_slot() {
+        let whole = bracket(A, Read, 0, 1);
+        let slots = vec![Slot(Some((whole, NonZeroU32::MAX))), Slot::default()];
+        let mut ledger = Ledger::new(Rules::Strict, slots);
+        ledger.begin(whole).unwrap();
+        assert_eq!(ledger.open().count(), 2);
     }
 
     #[test]

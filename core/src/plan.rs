@@ -113,12 +113,7 @@ impl<'a> Plan<'a> {
         ledger: &'a Ledger<S>,
     ) -> Plan<'a> {
         match memory {
-            Memory::Caches { .. } if access == Access::Read => {
-                Plan::one(memory, size, Op::Clean, range)
-            }
-            Memory::Caches { .. } if access == Access::ReadWrite => {
-                Plan::one(memory, size, Op::CleanInvalidate, range)
-            }
+            Memory::Caches { .. } if access.reads() => Plan::one(memory, size, Op::Clean, range),
             Memory::Caches { .. } => {
                 Plan::hinted(memory, size, range, Some(Op::Invalidate), ledger.slots())
             }
@@ -152,7 +147,11 @@ impl<'a> Plan<'a> {
     }
 
     /// Before a device accesses `range`, where the CPU's writes are tracked: what it reads is
-    /// cleaned, and so is a granule of which it writes only a part.
+    /// cleaned, and so is a granule of which it writes only a part. Caches are cleaned of all that
+    /// it writes too, or they would write dirty lines back over it later.
+    ///
+    /// If it writes, tell [`Tracker::device_wrote`] already now: what the CPU stored earlier and the
+    /// device writes over must not be cleaned for another device meanwhile.
     pub fn device_begin_tracked<S: Deref<Target = [u64]>>(
         memory: Memory,
         access: Access,
@@ -162,7 +161,7 @@ impl<'a> Plan<'a> {
         if memory == Memory::Coherent {
             return Plan::nothing();
         }
-        if access.reads() {
+        if access.reads() || memory != Memory::Copies {
             return Plan::tracked(memory, Op::Clean, tracker.cpu_newer(range));
         }
         let partly = |byte: u64| {
@@ -172,6 +171,23 @@ impl<'a> Plan<'a> {
         let first = partly(range.start());
         let last = partly(range.end() - 1).filter(|&last| Some(last) != first);
         Plan { source: Source::Edges { first, last } }
+    }
+
+    /// After a device accessed `range`, where the CPU's writes are tracked: caches get rid of lines
+    /// that the CPU stored to meanwhile. Both wrote there at once, which is a program's mistake; but
+    /// it must not cost the bytes that a device writes there later.
+    pub fn device_end_tracked<S: Deref<Target = [u64]>>(
+        memory: Memory,
+        access: Access,
+        range: Range,
+        tracker: &'a Tracker<S>,
+    ) -> Plan<'a> {
+        match memory {
+            Memory::Caches { .. } if access.writes() => {
+                Plan::tracked(memory, Op::CleanInvalidate, tracker.cpu_newer(range))
+            }
+            _ => Plan::nothing(),
+        }
     }
 
     fn nothing() -> Plan<'a> {
@@ -241,7 +257,8 @@ struct Hinted<'a> {
     range: Range,
     /// For lines that are in the range and in nobody else's writing bracket.
     inside: Option<Op>,
-    /// For lines that are shared: only partly in the range, or in an open bracket that writes.
+    /// For lines only partly in the range, and instead of `inside` for those in an open bracket that
+    /// writes.
     shared: Option<Op>,
     open: &'a [Slot],
     next: u64,
@@ -272,10 +289,10 @@ impl Hinted<'_> {
     /// What to do from `at` on, a line's start, and until where that holds.
     fn piece(&self, at: u64, end: u64) -> (Option<Op>, u64) {
         let mut until = end;
-        let mut shared = false;
+        let mut op = self.inside;
         let first_line_end = at.saturating_add(self.line.bytes()).min(end);
         if at < self.range.start() || self.range.end() < first_line_end {
-            shared = true;
+            op = self.shared;
             until = first_line_end;
         } else if self.range.end() < end {
             // Stop before the last line, of which the range holds only a part.
@@ -284,13 +301,13 @@ impl Hinted<'_> {
         let writing = ledger::open(self.open).filter(|open| open.access.writes());
         for open in writing.map(|open| open.range.align_out(self.line, self.size)) {
             if open.start() <= at && at < open.end() {
-                shared = true;
+                op = op.and(self.shared);
                 until = until.min(open.end());
             } else if at < open.start() {
                 until = until.min(open.start());
             }
         }
-        (if shared { self.shared } else { self.inside }, until)
+        (op, until)
     }
 }
 
@@ -381,6 +398,9 @@ mod tests {
         let expected =
             [(Op::Invalidate, 0, 128), (Op::CleanInvalidate, 128, 192), (Op::Invalidate, 192, 256)];
         assert_eq!(runs(plan), expected);
+        let write = |start, end| runs(Plan::begin(CACHES, SIZE, Write, range(start, end), &open));
+        assert_eq!(write(0, 256), []);
+        assert_eq!(write(128, 132), [(Op::CleanInvalidate, 128, 192)]);
     }
 
     #[test]
@@ -389,7 +409,7 @@ mod tests {
         let plan = |access| runs(Plan::device_begin(CACHES, SIZE, access, range(10, 128), &none));
         assert_eq!(plan(Write), [(Op::CleanInvalidate, 0, 64), (Op::Invalidate, 64, 128)]);
         assert_eq!(plan(Read), [(Op::Clean, 0, 128)]);
-        assert_eq!(plan(ReadWrite), [(Op::CleanInvalidate, 0, 128)]);
+        assert_eq!(plan(ReadWrite), [(Op::Clean, 0, 128)]);
     }
 
     #[test]

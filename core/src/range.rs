@@ -94,6 +94,20 @@ impl Range {
         }
     }
 
+    /// The smallest range that holds both.
+    pub const fn hull(self, other: Range) -> Range {
+        let start = if self.start < other.start { self.start } else { other.start };
+        let end = if self.end > other.end { self.end } else { other.end };
+        Range { start, end }
+    }
+
+    /// The bytes before and behind `hole`, where there are any.
+    pub fn without(self, hole: Range) -> impl Iterator<Item = Range> {
+        let before = Range::between(self.start, hole.start.min(self.end));
+        let behind = Range::between(hole.end.max(self.start), self.end);
+        before.into_iter().chain(behind)
+    }
+
     /// Whether the two share a byte.
     pub const fn overlaps(self, other: Range) -> bool {
         self.intersect(other).is_some()
@@ -182,6 +196,20 @@ mod tests {
         assert_eq!(range(3, 5).align_out(Granule::BYTE, 10), range(3, 5));
         let top = range(u64::MAX - 1, u64::MAX);
         assert_eq!(top.align_out(Granule::PAGE, u64::MAX), range(u64::MAX - 4095, u64::MAX));
+    }
+
+    #[test]
+    fn a_hole_leaves_what_is_before_and_behind_it() {
+        extern crate std;
+        use std::vec::Vec;
+        let range = |start, end| Range::between(start, end).unwrap();
+        let left = |hole| range(10, 20).without(hole).collect::<Vec<_>>();
+        assert_eq!(left(range(12, 15)), [range(10, 12), range(15, 20)]);
+        assert_eq!(left(range(0, 15)), [range(15, 20)]);
+        assert_eq!(left(range(15, 30)), [range(10, 15)]);
+        assert_eq!(left(range(0, 30)), []);
+        assert_eq!(left(range(0, 10)), [range(10, 20)]);
+        assert_eq!(left(range(20, 30)), [range(10, 20)]);
     }
 
     #[test]

@@ -31,9 +31,11 @@ pub struct Attachment {
 impl Attachment {
     pub(crate) fn new(buffer: Buffer, device: &str, access: Access, longest: u64) -> Attachment {
         let size = buffer.size();
-        let segments = (0..size)
-            .step_by(usize::try_from(longest.max(1)).unwrap_or(usize::MAX))
-            .map(|offset| Segment { offset, len: longest.max(1).min(size - offset) })
+        let page = rustix::param::page_size() as u64;
+        let longest = (longest / page * page).clamp(page, size);
+        let segments = (0..size.div_ceil(longest))
+            .map(|index| index * longest)
+            .map(|offset| Segment { offset, len: longest.min(size - offset) })
             .collect();
         Attachment { buffer, device: device.to_owned(), access, segments }
     }

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dmabuf_core::cost::{Mode, TrackingCost};
-use dmabuf_core::ledger::{Full, Rules, Slot};
+use dmabuf_core::ledger::{Ended, Full, Rules, Slot};
 use dmabuf_core::plan::{Memory, Op, Run};
-use dmabuf_core::tracker::{self, Tracker};
+use dmabuf_core::tracker::{self, Newest, Tracker};
 use dmabuf_core::{Access, Bracket, CostModel, CpuAccess, Granule, Ledger, Owner, Plan, Range};
 
 use crate::attachment::Attachment;
@@ -25,6 +25,10 @@ use crate::violation::{Log, Violation};
 /// A page fault that the file system answers, against copying a page among many: measured on a
 /// page-cache mapping, where a fault is a round trip and a page of a large run is a memcpy.
 const TRACKING: TrackingCost = TrackingCost { fault: 14, page: 1 };
+
+/// Brackets, no two alike, that may be open on a buffer at a time. A program that opens more has lost
+/// count of them, and every begin looks at all that are open.
+const MOST_BRACKETS: usize = 4096;
 
 /// How a buffer finds out what to sync.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +86,8 @@ struct State {
     /// Pages that brackets left to be faulted in since one last ended, and those that were.
     offered: u64,
     taken: u64,
+    /// Whether a page was faulted in outside of brackets since stray stores were last taken in.
+    strayed: bool,
     /// By the offset of the page, who faulted it in since it was last shot down.
     faulted: BTreeMap<u64, Owner>,
     stats: Stats,
@@ -127,6 +133,7 @@ impl Buffer {
             cost: CostModel::new(TRACKING),
             offered: 0,
             taken: 0,
+            strayed: false,
             faulted: BTreeMap::new(),
             stats: Stats::default(),
             log: Log::default(),
@@ -187,12 +194,14 @@ impl Buffer {
 
     /// What happened so far.
     pub fn stats(&self) -> Stats {
+        self.look_for_strays();
         let state = self.state();
         Stats { violations: state.log.count, ..state.stats }
     }
 
     /// What should not have happened; always empty unless the policy is [`Policy::Checked`].
     pub fn violations(&self) -> Vec<Violation> {
+        self.look_for_strays();
         self.state().log.violations()
     }
 
@@ -207,7 +216,8 @@ impl Buffer {
         self.attach_segmented(device, access, self.size())
     }
 
-    /// Attaches a device that takes segments of at most `longest` bytes.
+    /// Attaches a device that takes segments of at most `longest` bytes, which is rounded down to
+    /// pages; a page is the least.
     pub fn attach_segmented(&self, device: &str, access: Access, longest: u64) -> Attachment {
         Attachment::new(self.clone(), device, access, longest)
     }
@@ -227,19 +237,15 @@ impl Buffer {
         let _bracket = self.bracket();
         match self.inner.policy {
             Policy::Hints => self.begin_hinted(cpu, access, range)?,
-            Policy::Tracked => self.begin_tracked(cpu, range)?,
+            Policy::Tracked => self.begin_tracked(cpu, access, range)?,
             Policy::Checked => {
-                // Nobody may store now, so what was stored since the last bracket is astray.
-                let idle = !self.state().ledger.open().any(|open| open.access.writes());
-                if idle && !self.inner.mappings.faults() {
-                    self.take_stores(self.whole())?;
-                }
-                self.begin_tracked(cpu, range)?;
+                self.take_strays()?;
+                self.begin_tracked(cpu, access, range)?;
             }
         }
         let mut state = self.state();
+        state.open(Bracket { owner, access, range })?;
         state.stats.brackets += 1;
-        state.open(Bracket { owner, access, range });
         Ok(())
     }
 
@@ -247,39 +253,44 @@ impl Buffer {
     pub fn end(&self, owner: Owner, access: Access, range: Range) -> Result<()> {
         let range = range.within(self.size())?;
         let cpu = self.cpu_exporter()?;
+        let bracket = Bracket { owner, access, range };
         let _bracket = self.bracket();
         // While the bracket is still open: this is what may be stored to.
-        if access.writes() || self.inner.policy == Policy::Checked {
-            self.take_stores_of_bracket(range)?;
-        }
-        let ended = self.state().ledger.end(Bracket { owner, access, range });
-        if let Some(mistake) = ended.mistake {
+        let ending = self.state().ledger.ending(bracket);
+        self.take_stores_of_bracket(&ending)?;
+        let Ended { begun, sync, mistake } = self.state().ledger.end(bracket);
+        if let Some(mistake) = mistake {
             self.state().log.add(Violation::Mistake { owner, mistake, count: 1 });
         }
-        if ended.sync.access.writes() && !(access.writes() && range.contains(ended.sync.range)) {
-            self.take_stores(ended.sync.range)?;
-        }
-        self.give_to_devices(cpu, ended.sync.access, ended.sync.range)?;
-        self.protect(range)
+        let given = self.give_to_devices(cpu, sync.access, sync.range);
+        let protected = self.protect(begun.map_or(range, |begun| begun.range));
+        given.and(protected)
     }
 
-    /// Ends all brackets of an owner who is gone: what it stored becomes visible to devices.
+    /// Ends all brackets of an owner who is gone: what it stored becomes visible to devices. All of
+    /// them end, also where one fails.
     pub fn abandon(&self, owner: Owner) -> Result<()> {
         let _bracket = self.bracket();
-        if !self.state().ledger.open().any(|open| open.owner == owner) {
+        let left: Vec<Bracket> =
+            self.state().ledger.open().filter(|open| open.owner == owner).copied().collect();
+        if left.is_empty() {
             return Ok(());
         }
         let cpu = self.cpu_exporter()?;
-        self.take_stores(self.whole())?;
+        let mut result = Ok(());
+        for sync in left {
+            let ending = Ended { begun: Some(sync), sync, mistake: None };
+            result = result.and(self.take_stores_of_bracket(&ending));
+        }
         loop {
             let Some(bracket) = self.state().ledger.abandon(owner) else { break };
             if self.inner.policy == Policy::Checked {
                 self.state().log.add(Violation::LeftOpen { bracket });
             }
-            self.give_to_devices(cpu, bracket.access, bracket.range)?;
-            self.protect(bracket.range)?;
+            result = result.and(self.give_to_devices(cpu, bracket.access, bracket.range));
+            result = result.and(self.protect(bracket.range));
         }
-        Ok(())
+        result
     }
 
     /// The owners of open brackets.
@@ -313,19 +324,37 @@ impl Buffer {
             None => Vec::new(),
         };
         if !newer.is_empty() {
-            state.taken += pages;
             self.carry_over(cpu, &mut state, &newer)?;
+            let bytes = total(&newer);
+            state.taken += bytes / Granule::PAGE.bytes();
+            // A bracket that began had counted on it not being touched.
+            state.stats.bytes_elided = state.stats.bytes_elided.saturating_sub(bytes);
         }
         memory::read_at(cpu.mmap(), offset, bytes)
     }
 
     /// Takes in what a page cache writes back: `bytes`, which programs stored from `offset` on.
+    ///
+    /// A page that a device wrote, and that no open bracket lets anybody store to, was stored to
+    /// outside of a bracket, and before the device: its bytes are dropped.
     pub fn store(&self, offset: u64, bytes: &[u8]) -> Result<()> {
         let cpu = self.cpu_exporter()?;
         let range = Range::new(offset, bytes.len() as u64)?.within(self.size())?;
         let mut state = self.state();
-        memory::write_at(cpu.mmap(), offset, bytes)?;
-        self.stored(&mut state, Owner(0), range);
+        if self.inner.policy == Policy::Checked {
+            state.check_store(Owner(0), range);
+        }
+        let dropped = state.written_by_devices_alone(range);
+        state.report_conflict(self.inner.policy, dropped.first().copied());
+        for kept in without(range, dropped) {
+            // The rest of a page that is stored to moves along with it, so it must be new.
+            let partly = state.partly_newer(kept);
+            self.carry_over(cpu, &mut state, &partly)?;
+            let from = (kept.start() - offset) as usize;
+            let stored = &bytes[from..from + kept.len() as usize];
+            memory::write_at(cpu.mmap(), kept.start(), stored)?;
+            state.stored(self.inner.policy, kept);
+        }
         Ok(())
     }
 
@@ -359,12 +388,21 @@ impl Buffer {
     }
 
     pub(crate) fn device_end(&self, access: Access, range: Range) {
-        if access.writes() {
+        let Inner { exporter, memory, policy, flight, .. } = &*self.inner;
+        if let (true, Some(cpu)) = (access.writes(), exporter.cpu()) {
             let mut state = self.state();
-            let conflict = state.tracker.as_mut().and_then(|tracker| tracker.device_wrote(range));
-            state.report_conflict(self.inner.policy, conflict);
+            if let Some(tracker) = &mut state.tracker {
+                let runs: Vec<Run> =
+                    Plan::device_end_tracked(*memory, access, range, tracker).collect();
+                let conflict = tracker.device_wrote(range);
+                state.report_conflict(*policy, conflict);
+                // It is only about bytes of which nothing is promised, so neither is success.
+                if cpu.end_cpu_access(&mut runs.iter().copied()).is_ok() {
+                    state.count(&runs);
+                }
+            }
         }
-        self.inner.flight.end(access, range);
+        flight.end(access, range);
     }
 
     fn prepare_device(&self, access: Access, range: Range) -> Result<()> {
@@ -375,7 +413,12 @@ impl Buffer {
             Some(tracker) => Plan::device_begin_tracked(memory, access, range, tracker).collect(),
             None => Plan::device_begin(memory, self.size(), access, range, &state.ledger).collect(),
         };
-        self.hand_over(cpu, &mut state, &runs)
+        self.hand_over(cpu, &mut state, &runs)?;
+        if let (true, Some(tracker)) = (access.writes(), &mut state.tracker) {
+            // What the CPU had stored is written over: nobody is at it at the same time yet.
+            tracker.device_wrote(range);
+        }
+        Ok(())
     }
 
     fn begin_hinted(&self, cpu: &dyn CpuExporter, access: Access, range: Range) -> Result<()> {
@@ -395,28 +438,27 @@ impl Buffer {
         Ok(())
     }
 
-    fn begin_tracked(&self, cpu: &dyn CpuExporter, range: Range) -> Result<()> {
+    fn begin_tracked(&self, cpu: &dyn CpuExporter, access: Access, range: Range) -> Result<()> {
         let Inner { mappings, memory, policy, .. } = &*self.inner;
         let (runs, mode) = {
             let mut state = self.state();
             let Some(tracker) = &state.tracker else { return Ok(()) };
             let runs: Vec<Run> = Plan::begin_tracked(*memory, range, tracker).collect();
-            state.stats.bytes_elided += range.len();
-            if runs.is_empty() {
-                return Ok(());
-            }
             let mode = match policy {
+                _ if runs.is_empty() || !mappings.faults() => Mode::Full,
                 Policy::Checked => Mode::Track,
-                _ if mappings.faults() => state.cost.next_mode(),
-                _ => Mode::Full,
+                _ => state.cost.next_mode(),
             };
+            let now = if mode == Mode::Full { total(&runs) } else { 0 };
+            if access.reads() && *memory != Memory::Coherent {
+                state.stats.bytes_elided += range.len().saturating_sub(now);
+            }
             if mode == Mode::Track {
-                state.offered +=
-                    runs.iter().map(|run| run.range.len()).sum::<u64>() / Granule::PAGE.bytes();
+                state.offered += total(&runs) / Granule::PAGE.bytes();
             }
             (runs, mode)
         };
-        if mode == Mode::Track && mappings.faults() {
+        if mode == Mode::Track {
             // Only what is really touched will be brought over, when it faults.
             for run in &runs {
                 self.shoot_down(run.range)?;
@@ -469,66 +511,100 @@ impl Buffer {
             Some(tracker) => Plan::end_tracked(memory, access, range, tracker).collect(),
             None => Plan::end(memory, self.size(), access, range).collect(),
         };
-        if access.writes() && state.tracker.is_some() {
-            state.stats.bytes_elided += range.len();
+        if access.writes() && state.tracker.is_some() && memory != Memory::Coherent {
+            state.stats.bytes_elided += range.len().saturating_sub(total(&runs));
         }
         self.hand_over(cpu, &mut state, &runs)
     }
 
-    /// Takes in the stores of a bracket that ends, and learns what they cost.
-    fn take_stores_of_bracket(&self, range: Range) -> Result<()> {
+    /// Takes in the stores of a bracket that is about to end.
+    fn take_stores_of_bracket(&self, ending: &Ended) -> Result<()> {
         let Inner { mappings, policy, .. } = &*self.inner;
-        if *policy != Policy::Tracked {
-            return self.take_stores(range);
-        }
-        if mappings.faults() {
-            {
-                let mut state = self.state();
-                let (taken, offered) = (state.taken, state.offered);
-                if offered > 0 {
-                    state.cost.observe(taken, offered);
-                }
-                (state.taken, state.offered) = (0, 0);
+        let Bracket { access, range, .. } = ending.sync;
+        match policy {
+            // What was stored in a bracket that only reads is to be found; and what its END does not
+            // name is not astray.
+            Policy::Checked if mappings.knows() => {
+                self.take_stores(ending.begun.map_or(range, |begun| begun.range))
             }
-            return self.take_stores(range);
+            Policy::Tracked if mappings.faults() => {
+                self.state().learn_from_faults();
+                if access.writes() { self.take_stores(range) } else { Ok(()) }
+            }
+            _ if !access.writes() => Ok(()),
+            Policy::Tracked if mappings.knows() && ending.begun.is_some() => {
+                self.take_stores_or_all(range)
+            }
+            // What a cache in front of the one memory kept dirty would overwrite what devices write
+            // there later.
+            Policy::Hints => self.take_stores(ending.begun.map_or(range, |begun| begun.range)),
+            _ => self.take_stores(range),
         }
-        let mut state = self.state();
-        if state.cost.next_mode() == Mode::Full {
-            self.stored(&mut state, Owner(0), range);
+    }
+
+    /// Takes in what programs stored to `range`, or takes it that they stored to all of it, whichever
+    /// is cheaper; and learns which it is.
+    fn take_stores_or_all(&self, range: Range) -> Result<()> {
+        let policy = self.inner.policy;
+        if self.state().cost.next_mode() == Mode::Full {
+            self.state().stored(policy, range);
             return Ok(());
         }
-        drop(state);
-        let stored = mappings.write_back(range)?;
-        let pages = |bytes: u64| bytes.div_ceil(Granule::PAGE.bytes());
+        let stored = self.inner.mappings.write_back(range)?;
+        let pages = |range: &Range| {
+            range.align_out(Granule::PAGE, self.size()).len() / Granule::PAGE.bytes()
+        };
         let mut state = self.state();
-        let touched = stored.iter().map(|run| pages(run.len())).sum();
-        state.cost.observe(touched, pages(range.len()));
-        for run in stored {
-            self.stored(&mut state, Owner(0), run);
-        }
+        state.cost.observe(stored.iter().map(pages).sum(), pages(&range));
+        stored.into_iter().for_each(|run| state.stored(policy, run));
         Ok(())
     }
 
     /// Takes in what programs stored to `range`.
     fn take_stores(&self, range: Range) -> Result<()> {
-        let stored = self.inner.mappings.write_back(range)?;
-        if !stored.is_empty() {
-            let owner = this_process();
-            let mut state = self.state();
-            for run in stored {
-                self.stored(&mut state, owner, run);
+        let Inner { mappings, policy, .. } = &*self.inner;
+        let stored = mappings.write_back(range)?;
+        let mut state = self.state();
+        for run in stored {
+            if *policy == Policy::Checked && mappings.knows() {
+                state.check_store(this_process(), run);
+            }
+            state.stored(*policy, run);
+        }
+        Ok(())
+    }
+
+    /// In a checked buffer, finds what was stored to pages that no open bracket lets anybody store
+    /// to. Whoever calls it holds `bracket`.
+    fn take_strays(&self) -> Result<()> {
+        let Inner { mappings, policy, .. } = &*self.inner;
+        if *policy != Policy::Checked || !mappings.knows() {
+            return Ok(());
+        }
+        if mappings.faults() {
+            // A fault does not tell a store from a load; what is written back does.
+            let strayed = std::mem::take(&mut self.state().strayed);
+            return if strayed { self.take_stores(self.whole()) } else { Ok(()) };
+        }
+        let free = self.state().outside_of_brackets(self.whole(), Access::writes);
+        for range in free {
+            for run in mappings.write_back(range)? {
+                let mut state = self.state();
+                state.check_store(this_process(), run);
+                let newer = state.written_by_devices_alone(run);
+                state.report_conflict(*policy, newer.first().copied());
+                for run in without(run, newer) {
+                    state.stored(*policy, run);
+                }
             }
         }
         Ok(())
     }
 
-    /// Writes down that programs stored to `range`; `owner` if it is known who did.
-    fn stored(&self, state: &mut State, owner: Owner, range: Range) {
-        let conflict = state.tracker.as_mut().and_then(|tracker| tracker.cpu_wrote(range));
-        state.report_conflict(self.inner.policy, conflict);
-        if self.inner.policy == Policy::Checked {
-            state.check_store(owner, range);
-        }
+    /// As far as it can: whoever asks what is known gets to know that.
+    fn look_for_strays(&self) {
+        let _bracket = self.bracket();
+        let _ = self.take_strays();
     }
 
     /// In a checked buffer, lets accesses to `range` fault again, but where brackets are open.
@@ -537,7 +613,7 @@ impl Buffer {
             return Ok(());
         }
         let range = range.align_out(Granule::PAGE, self.size());
-        let free = self.state().outside_of_brackets(range, self.size());
+        let free = self.state().outside_of_brackets(range, |_| true);
         free.into_iter().try_for_each(|range| self.shoot_down(range))
     }
 
@@ -577,12 +653,53 @@ impl fmt::Debug for Buffer {
 }
 
 impl State {
-    fn open(&mut self, bracket: Bracket) {
+    fn open(&mut self, bracket: Bracket) -> Result<()> {
         if self.ledger.begin(bracket) == Err(Full) {
             let slots = self.ledger.slots_mut();
+            if slots.len() >= MOST_BRACKETS {
+                return Err(Error::Brackets);
+            }
             slots.resize_with(slots.len() * 2, Slot::default);
             self.ledger.begin(bracket).expect("there are free slots now");
         }
+        Ok(())
+    }
+
+    /// Writes down that programs stored to `range`.
+    fn stored(&mut self, policy: Policy, range: Range) {
+        let conflict = self.tracker.as_mut().and_then(|tracker| tracker.cpu_wrote(range));
+        self.report_conflict(policy, conflict);
+    }
+
+    /// The pages of `range` that a device wrote, and that no open bracket lets anybody store to.
+    fn written_by_devices_alone(&self, range: Range) -> Vec<Range> {
+        let newer = self.tracker.iter().flat_map(|tracker| tracker.device_newer(range));
+        newer.flat_map(|newer| self.outside_of_brackets(newer, Access::writes)).collect()
+    }
+
+    /// What to carry over before a store to `range`: pages that a device wrote, and of which it is
+    /// only a part.
+    fn partly_newer(&self, range: Range) -> Vec<Run> {
+        let Some(tracker) = &self.tracker else { return Vec::new() };
+        let (first, last) = (range.start(), range.end() - 1);
+        let ends = [first, last].map(|byte| Range::new(byte, 1).expect("it is in the buffer"));
+        let mut partly: Vec<Run> = ends
+            .into_iter()
+            .map(|byte| byte.align_out(Granule::PAGE, u64::MAX))
+            .filter(|page| !range.contains(*page))
+            .filter(|page| tracker.newest(page.start()) == Newest::Device)
+            .map(|range| Run { op: Op::Invalidate, range })
+            .collect();
+        partly.dedup();
+        partly
+    }
+
+    /// What the faults since the last END say about the cost of faults.
+    fn learn_from_faults(&mut self) {
+        if self.offered > 0 {
+            self.cost.observe(self.taken, self.offered);
+        }
+        (self.taken, self.offered) = (0, 0);
     }
 
     fn synced(&mut self, runs: &[Run]) {
@@ -600,20 +717,19 @@ impl State {
             if run.op != Op::Invalidate {
                 self.stats.bytes_cleaned += bytes;
             }
-            if self.tracker.is_some() {
-                self.stats.bytes_elided = self.stats.bytes_elided.saturating_sub(bytes);
-            }
         }
     }
 
     fn check_fault(&mut self, owner: Owner, range: Range) {
+        let range = range.align_out(Granule::PAGE, u64::MAX);
         for page in (range.start()..range.end()).step_by(Granule::PAGE.bytes() as usize) {
             self.faulted.insert(page, owner);
         }
         let allowed =
             self.ledger.open().any(|open| open.owner == owner && open.range.overlaps(range));
         if !allowed {
-            self.log.stray(owner, Access::Read, range.align_out(Granule::PAGE, range.end()));
+            self.strayed = true;
+            self.log.stray(owner, Access::Read, range);
         }
     }
 
@@ -647,21 +763,11 @@ impl State {
         faulted.or_else(bracketed).unwrap_or(Owner(0))
     }
 
-    /// The pages of `range` that no open bracket touches.
-    fn outside_of_brackets(&self, range: Range, size: u64) -> Vec<Range> {
-        let mut free = vec![range];
-        for open in self.ledger.open() {
-            let open = open.range.align_out(Granule::PAGE, size);
-            free = free
-                .into_iter()
-                .flat_map(|range| {
-                    let before = Range::between(range.start(), open.start().min(range.end()));
-                    let after = Range::between(open.end().max(range.start()), range.end());
-                    before.into_iter().chain(after)
-                })
-                .collect();
-        }
-        free
+    /// What of `range`, which is whole pages, is in no page that an open bracket of such a direction
+    /// touches.
+    fn outside_of_brackets(&self, range: Range, such: impl Fn(Access) -> bool) -> Vec<Range> {
+        let open = self.ledger.open().filter(|open| such(open.access));
+        without(range, open.map(|open| open.range.align_out(Granule::PAGE, u64::MAX)))
     }
 
     fn report_conflict(&mut self, policy: Policy, conflict: Option<Range>) {
@@ -701,6 +807,18 @@ impl CpuAccess for CpuSide {
     fn unmapping(&self, address: usize) {
         self.buffer.inner.mappings.unmapping(address);
     }
+}
+
+/// What is left of `range` without `holes`.
+fn without(range: Range, holes: impl IntoIterator<Item = Range>) -> Vec<Range> {
+    holes.into_iter().fold(vec![range], |left, hole| {
+        left.into_iter().flat_map(|range| range.without(hole)).collect()
+    })
+}
+
+/// The bytes of all of `runs`.
+fn total(runs: &[Run]) -> u64 {
+    runs.iter().map(|run| run.range.len()).sum()
 }
 
 /// This process, as an owner of brackets.

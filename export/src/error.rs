@@ -43,6 +43,9 @@ pub enum Error {
     /// A device was still at it when the time was up.
     #[error("a device is still accessing the buffer: call again")]
     Busy,
+    /// More brackets are open than a program can mean.
+    #[error("too many brackets are open on this buffer: end some")]
+    Brackets,
     /// A name that is too long.
     #[error("a buffer's name has at most 31 bytes")]
     Name,
@@ -57,7 +60,7 @@ impl Error {
     pub fn errno(&self) -> Errno {
         match self {
             Error::Range(_) | Error::Size(_) | Error::NotMappable | Error::Name => Errno::INVAL,
-            Error::Memory(_) => Errno::NOMEM,
+            Error::Memory(_) | Error::Brackets => Errno::NOMEM,
             Error::Quota { .. } => Errno::DQUOT,
             Error::Direction { .. } => Errno::ACCESS,
             Error::Interrupted => Errno::INTR,

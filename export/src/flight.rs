@@ -43,7 +43,8 @@ impl Flight {
 
     /// Waits until no access in flight conflicts; for at most `limit`, if there is one.
     pub(crate) fn wait(&self, access: Access, range: Range, limit: Option<Duration>) -> Result<()> {
-        let deadline = limit.map(|limit| Instant::now() + limit);
+        // A limit past the end of time is none.
+        let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
         loop {
             let seen = self.ended.load(Ordering::Acquire);
             if !self.conflicts(access, range) {

@@ -201,6 +201,7 @@ impl Reservation {
         let committed =
             committed.and_then(|()| self.memories().try_for_each(|memory| memory.seal()));
         if committed.is_err() {
+            // Memory that cannot be freed any more is charged for as long as the reservation lives.
             self.memories().try_for_each(|memory| memory.free())?;
             self.charge.return_bytes(total);
         }

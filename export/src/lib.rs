@@ -46,6 +46,8 @@ pub mod quota;
 pub mod stats;
 pub mod violation;
 
+pub use dmabuf_core::{Access, CpuAccess, Granule, Owner, Range, RangeError};
+
 pub use attachment::{Attachment, DeviceAccess, Segment};
 pub use buffer::{Buffer, Capability, CpuSide, Policy};
 pub use error::{Error, Result};

@@ -20,7 +20,8 @@ pub use watched::Watched;
 /// [`Buffer::store`](crate::Buffer::store) take, so they may wait for faults and for write-back.
 pub trait Mappings: Send + Sync {
     /// Brings what programs have stored to `range` so far into the CPU-side memory. Runs that were
-    /// found by looking come back; stores that arrived by `Buffer::store` are known already.
+    /// found by looking come back, in whole pages or not; stores that arrived by `Buffer::store` are
+    /// known already.
     fn write_back(&self, range: Range) -> io::Result<Vec<Range>>;
 
     /// Shows programs what `memory`, the CPU-side memory, holds in `range`.
@@ -32,6 +33,12 @@ pub trait Mappings: Send + Sync {
 
     /// The granule of a cache that these mappings put in front of the memory.
     fn cache(&self) -> Option<Granule>;
+
+    /// Whether `write_back` gives only what was stored to. Where it does not, a range comes back whole
+    /// to be on the safe side, and says nothing about who stored where.
+    fn knows(&self) -> bool {
+        true
+    }
 
     /// Whether faults call `Buffer::fault`.
     fn faults(&self) -> bool;

@@ -49,10 +49,11 @@ impl Memory {
     /// Copies the bytes of `range` from `other`. The kernel copies, so it does not matter who else
     /// writes to either.
     pub(crate) fn copy_from(&self, other: &Memory, range: Range) -> Result<()> {
-        let mut bytes = vec![0; CHUNK.min(range.len() as usize)];
+        let chunk = |left: u64| usize::try_from(left).map_or(CHUNK, |left| left.min(CHUNK));
+        let mut bytes = vec![0; chunk(range.len())];
         let mut offset = range.start();
         while offset < range.end() {
-            let len = CHUNK.min((range.end() - offset) as usize);
+            let len = chunk(range.end() - offset);
             read_at(other, offset, &mut bytes[..len])?;
             write_at(self, offset, &bytes[..len])?;
             offset += len as u64;

@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use dmabuf_core::{Access, Range};
-use dmabuf_export::{Attachment, DeviceAccess};
+use dmabuf_export::{Access, Attachment, DeviceAccess, Range};
 
 use crate::tree::Node;
 

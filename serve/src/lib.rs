@@ -12,7 +12,7 @@
 //!
 //! How programs' stores are seen: `coherent` and `bounce` are mapped by FUSE passthrough, which is
 //! the memory itself, where the kernel and the privileges allow that; everything else goes through
-//! the kernel's page cache, of which [`page_cache`] makes the framework's
+//! the kernel's page cache, of which `page_cache` makes the framework's
 //! [`Mappings`](dmabuf_export::Mappings). A page fault then arrives here as a read with the process
 //! that faulted, stored-to pages are written back, and taking a page out of the cache is the PTE
 //! shoot-down.

@@ -5,8 +5,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::PathBuf;
 
-use dmabuf_core::{Granule, Range};
-use dmabuf_export::Mappings;
+use dmabuf_export::{Granule, Mappings, Range};
 use fuser::INodeNo;
 use rustix::fs::{Mode, OFlags};
 
@@ -98,7 +97,7 @@ mod sys {
     use std::io;
     use std::os::fd::RawFd;
 
-    use dmabuf_core::Range;
+    use dmabuf_export::Range;
 
     /// sync_file_range(2), waiting for all of it.
     pub(super) fn sync_file_range(fd: RawFd, range: Range) -> io::Result<()> {

@@ -44,7 +44,7 @@ pub fn ensure(program: &str, packages: &[&str]) -> Result<PathBuf> {
     eprintln!("    {program} is not installed; as root, installing: {names}");
     update()?;
     run(Command::new("apt-get")
-        .args(["-qq", "install", "--yes", "--no-install-recommends"])
+        .args(["-qq", "-oDpkg::Use-Pty=0", "install", "--yes", "--no-install-recommends"])
         .args(packages)
         .env("DEBIAN_FRONTEND", "noninteractive"))?;
     find(program).with_context(|| format!("{names} installed, and still no {program}"))
@@ -58,6 +58,14 @@ pub struct Index {
 }
 
 impl Index {
+    /// Whether packages can be fetched here; the error says what is missing.
+    pub fn is_possible() -> Result<()> {
+        if !Path::new(KEYRING).is_file() {
+            bail!("{KEYRING} is missing; the package debian-archive-keyring has it");
+        }
+        mirror().map(drop)
+    }
+
     /// The index in `folder`, fetched when it is not there or old.
     pub fn open(folder: &Path) -> Result<Self> {
         let index = Index { folder: folder.to_path_buf() };
@@ -115,9 +123,7 @@ impl Index {
     }
 
     fn update(&self) -> Result<()> {
-        if !Path::new(KEYRING).is_file() {
-            bail!("{KEYRING} is missing; the package debian-archive-keyring has it");
-        }
+        Self::is_possible()?;
         fs::create_dir_all(self.folder.join("lists/partial"))?;
         fs::create_dir_all(self.folder.join("archives/partial"))?;
         let mirror = mirror()?;

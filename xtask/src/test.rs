@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{apt, mounts, process::wait_for};
+use crate::{apt, mounts, process::wait_for, vm};
 
 /// How long the tests may take in all. A single test has its own limit in .config/nextest.toml.
 const TESTS_LIMIT: Duration = Duration::from_secs(30 * 60);
@@ -22,7 +22,8 @@ const TESTS_LIMIT: Duration = Duration::from_secs(30 * 60);
 /// it was told to end.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// Run all tests: format, lints, tests, documentation tests, C examples, documentation.
+/// Run all tests: format, lints, tests, documentation tests, C examples, documentation, a
+/// real kernel.
 ///
 /// As root, what is missing is installed with apt-get. What can't be run is skipped, with the
 /// reason, and counted as skipped.
@@ -47,6 +48,7 @@ const STEPS: &[Step] = &[
     Step { name: "doctests",   quick: false, run: doctests },
     Step { name: "c examples", quick: false, run: c_examples },
     Step { name: "docs",       quick: false, run: docs },
+    Step { name: "machine",    quick: false, run: machine },
 ];
 
 /// How a step ended; the text says why, where there is something to say.
@@ -124,20 +126,58 @@ fn tests(options: &Options) -> Result<Outcome> {
     }
     let folder = tempfile::Builder::new().prefix("dmabuf-test-").tempdir()?;
     let (mut command, note) = test_command(options.quick);
+    let report = Path::new("target/nextest/default/junit.xml");
+    remove(report)?;
     command.env("TMPDIR", folder.path());
     command.env("XDG_RUNTIME_DIR", folder.path());
 
     let status = wait(announce(&mut command).spawn()?, folder.path())?;
     let left = mounts::below(folder.path())?;
     abort(&left);
+    let skipped = skipped_tests(report)?;
+    for line in &skipped {
+        println!("    {line}");
+    }
 
-    Ok(if !left.is_empty() {
-        Outcome::Failed(format!("left a mount behind: {}", points(&left)))
-    } else if status.success() {
-        Outcome::Passed(note.to_string())
-    } else {
-        Outcome::Failed(status.to_string())
+    Ok(match status {
+        None => Outcome::Failed(format!("not ended after {TESTS_LIMIT:?}")),
+        Some(_) if !left.is_empty() => {
+            Outcome::Failed(format!("left a mount behind: {}", points(&left)))
+        }
+        Some(status) if status.success() && skipped.is_empty() => Outcome::Passed(note.to_string()),
+        Some(status) if status.success() => {
+            Outcome::Passed(format!("but {} could not run: see above", skipped.len()))
+        }
+        Some(status) => status.into(),
     })
+}
+
+fn remove(file: &Path) -> Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// The tests that found no ground to run on here. Such a test prints a line `skipped: ` with the
+/// reason and ends; nextest shows no output of tests that pass, but its report has it.
+fn skipped_tests(report: &Path) -> Result<Vec<String>> {
+    if !report.exists() {
+        return Ok(Vec::new());
+    }
+    let report = fs::read_to_string(report)?;
+    let mut test = "";
+    let mut skipped = Vec::new();
+    for line in report.lines() {
+        if let Some((_, rest)) = line.split_once("<testcase name=\"") {
+            test = rest.split('"').next().unwrap_or_default();
+        }
+        if let Some((_, reason)) = line.split_once("skipped: ") {
+            let reason = reason.split("</").next().unwrap_or_default();
+            skipped.push(format!("skipped {test}: {reason}"));
+        }
+    }
+    Ok(skipped)
 }
 
 /// The command that runs the tests, and what has to be said about it.
@@ -146,36 +186,36 @@ fn test_command(quick: bool) -> (Command, &'static str) {
         let mut command = cargo("nextest");
         command.args(["run", "--workspace"]);
         if quick {
-            command.args(["--profile", "quick"]);
+            command.args(["-E", "not test(/(^|::)slow_/)"]);
         }
         (command, "")
     } else {
         let mut command = cargo("test");
-        command.args(["--workspace", "--tests"]);
+        command.args(["--workspace", "--tests", "--", "--show-output"]);
         if quick {
-            command.args(["--", "--skip", "slow_"]);
+            command.args(["--skip", "slow_"]);
         }
         (command, "by cargo test, without a limit for each test: cargo-nextest is not installed")
     }
 }
 
-/// Waits for the test run. When its time is over, its mounts are aborted, which frees tests
-/// that nothing else can end; then it is told to end; then it is made to.
-fn wait(mut child: Child, folder: &Path) -> Result<ExitStatus> {
+/// Waits for the test run; `None` means that its time was over and it was ended. Its mounts are
+/// aborted, which frees tests that nothing else can end; then it is told to end; then it is made
+/// to.
+fn wait(mut child: Child, folder: &Path) -> Result<Option<ExitStatus>> {
     if let Some(status) = wait_for(&mut child, TESTS_LIMIT)? {
-        return Ok(status);
+        return Ok(Some(status));
     }
     println!("    the tests have run for {TESTS_LIMIT:?}: ending them");
     abort(&mounts::below(folder)?);
-    if let Some(status) = wait_for(&mut child, GRACE)? {
-        return Ok(status);
+    if wait_for(&mut child, GRACE)?.is_none() {
+        kill_process(Pid::from_child(&child), Signal::TERM)?;
+        if wait_for(&mut child, GRACE)?.is_none() {
+            child.kill()?;
+            child.wait()?;
+        }
     }
-    kill_process(Pid::from_child(&child), Signal::TERM)?;
-    if let Some(status) = wait_for(&mut child, GRACE)? {
-        return Ok(status);
-    }
-    child.kill()?;
-    Ok(child.wait()?)
+    Ok(None)
 }
 
 fn abort(mounts: &[mounts::Mount]) {
@@ -241,6 +281,14 @@ fn docs(_: &Options) -> Result<Outcome> {
     command.args(["--workspace", "--no-deps"]);
     command.env("RUSTDOCFLAGS", "-D warnings");
     Ok(announce(&mut command).status()?.into())
+}
+
+fn machine(_: &Options) -> Result<Outcome> {
+    if let Err(reason) = vm::is_possible() {
+        return Ok(Outcome::Skipped(format!("{reason:#}")));
+    }
+    vm::self_test()?;
+    Ok(Outcome::Passed(String::new()))
 }
 
 fn cargo(subcommand: &str) -> Command {

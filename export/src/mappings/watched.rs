@@ -9,19 +9,36 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use dmabuf_core::{Granule, Range};
 use rustix::io::Errno;
 
 use super::Mappings;
 
-/// The mappings of one buffer in this process.
+/// The mappings of one buffer in this process, as [`CpuAccess::mapped`] told of them.
+///
+/// Stores through a mapping of which nobody told, by `write(2)`, or in another process are not seen,
+/// and a mapping that goes without notice can hide those of the next one at its address.
+/// Where nobody ever told of any, and where the kernel cannot watch, everything counts as stored to.
+///
+/// [`CpuAccess::mapped`]: dmabuf_core::CpuAccess::mapped
 #[derive(Debug)]
 pub struct Watched {
-    /// `None` where the kernel cannot watch: then everything counts as stored to.
+    /// `None` where the kernel cannot watch.
     watch: Option<Watch>,
-    maps: Mutex<Vec<Map>>,
+    maps: Mutex<Maps>,
+}
+
+#[derive(Debug, Default)]
+struct Maps {
+    maps: Vec<Map>,
+    /// What was stored to through mappings that have gone since, in whole pages.
+    left: Vec<Range>,
+    /// Whether anybody ever told of a mapping.
+    told: bool,
+    /// Whether there ever was a mapping that the kernel would not watch.
+    blind: bool,
 }
 
 #[derive(Debug)]
@@ -44,9 +61,8 @@ impl Watched {
         Watched { watch: Watch::new().ok(), maps: Mutex::default() }
     }
 
-    /// Whether the kernel tells which pages were stored to; without, all of them count.
-    pub fn knows(&self) -> bool {
-        self.watch.is_some()
+    fn maps(&self) -> MutexGuard<'_, Maps> {
+        self.maps.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -58,15 +74,16 @@ impl Default for Watched {
 
 impl Mappings for Watched {
     fn write_back(&self, range: Range) -> io::Result<Vec<Range>> {
-        let maps = self.maps.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(watch) = &self.watch else { return Ok(vec![range]) };
-        let mut stored = Vec::new();
-        for map in maps.iter() {
-            let Some(part) = map.range.intersect(range) else { continue };
-            if map.watched {
-                watch.take_stored(map, part, &mut stored)?;
-            } else {
-                stored.push(part);
+        let mut maps = self.maps();
+        let Some(watch) = self.watch.as_ref().filter(|_| maps.told) else { return Ok(vec![range]) };
+        let Maps { maps, left, blind, .. } = &mut *maps;
+        let pages = range.align_out(Granule::PAGE, u64::MAX);
+        let mut stored: Vec<Range> = left.iter().filter_map(|left| left.intersect(pages)).collect();
+        *left = left.drain(..).flat_map(|left| left.without(pages)).collect();
+        for map in maps {
+            if let Some(part) = map.range.intersect(range) {
+                watch.take_stored(map, part, &mut stored);
+                *blind |= !map.watched;
             }
         }
         Ok(stored)
@@ -84,6 +101,11 @@ impl Mappings for Watched {
         None
     }
 
+    fn knows(&self) -> bool {
+        let maps = self.maps();
+        self.watch.is_some() && maps.told && !maps.blind
+    }
+
     fn faults(&self) -> bool {
         false
     }
@@ -93,17 +115,38 @@ impl Mappings for Watched {
         let address = address as u64;
         let watched =
             self.watch.as_ref().is_some_and(|watch| watch.protect(address, range).is_ok());
-        let mut maps = self.maps.lock().unwrap_or_else(PoisonError::into_inner);
-        maps.push(Map { address, range, watched });
+        let mut maps = self.maps();
+        maps.told = true;
+        maps.blind |= !watched;
+        maps.maps.push(Map { address, range, watched });
     }
 
     fn unmapping(&self, address: usize) {
-        // What was stored through it has been taken when its last bracket ended.
-        let mut maps = self.maps.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(index) = maps.iter().position(|map| map.address == address as u64) {
-            maps.swap_remove(index);
+        let mut maps = self.maps();
+        let mut mappings = maps.maps.iter();
+        let Some(index) = mappings.position(|map| map.address == address as u64) else { return };
+        let mut map = maps.maps.swap_remove(index);
+        // A bracket may go on without the mapping, and its END still has to find the stores.
+        if let Some(watch) = &self.watch {
+            let whole = map.range;
+            let Maps { left, blind, .. } = &mut *maps;
+            watch.take_stored(&mut map, whole, left);
+            *blind |= !map.watched;
+            join(left);
         }
     }
+}
+
+/// Sorts `runs`, and makes one of those that meet.
+fn join(runs: &mut Vec<Range>) {
+    runs.sort_unstable_by_key(|run| run.start());
+    runs.dedup_by(|next, run| {
+        let meet = next.start() <= run.end();
+        if meet {
+            *run = run.hull(*next);
+        }
+        meet
+    });
 }
 
 impl Watch {
@@ -115,19 +158,33 @@ impl Watch {
 
     /// Starts to watch the mapping of `range` at `address`.
     fn protect(&self, address: u64, range: Range) -> io::Result<()> {
-        let len = range.len().next_multiple_of(Granule::PAGE.bytes());
+        let page = Granule::PAGE.bytes();
+        // With larger pages the kernel's answers would be about bytes beside the ones asked for.
+        let small = rustix::param::page_size() as u64 == page && range.start().is_multiple_of(page);
+        let len = range.len().checked_next_multiple_of(page).filter(|_| small);
+        let len = len.ok_or(io::ErrorKind::InvalidInput)?;
         sys::register(self.userfaultfd.as_fd(), address, len)?;
         sys::write_protect(self.userfaultfd.as_fd(), address, len)?;
         Ok(())
     }
 
-    /// Adds to `stored` the pages of `part` that were stored to since they were last taken.
-    fn take_stored(&self, map: &Map, part: Range, stored: &mut Vec<Range>) -> io::Result<()> {
-        let page = Granule::PAGE;
-        let aligned = part.align_out(page, map.range.end().next_multiple_of(page.bytes()));
+    /// Adds to `stored` the pages of `part` that were stored to since they were last taken. If the
+    /// kernel does not tell (the memory was unmapped behind our back, say) that is all of them, from
+    /// now on.
+    fn take_stored(&self, map: &mut Map, part: Range, stored: &mut Vec<Range>) {
+        let part = part.align_out(Granule::PAGE, u64::MAX);
+        if map.watched && self.scan(map, part, stored).is_err() {
+            map.watched = false;
+        }
+        if !map.watched {
+            stored.push(part);
+        }
+    }
+
+    fn scan(&self, map: &Map, pages: Range, stored: &mut Vec<Range>) -> io::Result<()> {
         let to_address = map.address.wrapping_sub(map.range.start());
-        let mut at = aligned.start().wrapping_add(to_address);
-        let end = aligned.end().wrapping_add(to_address);
+        let mut at = pages.start().wrapping_add(to_address);
+        let end = pages.end().wrapping_add(to_address);
         while at < end {
             let mut found = [sys::PageRegion::default(); 64];
             let (regions, walked) = match sys::scan(self.pagemap.as_fd(), at, end, &mut found) {
@@ -137,8 +194,7 @@ impl Watch {
             };
             for region in &found[..regions] {
                 let start = region.start.wrapping_sub(to_address);
-                let end = region.end.wrapping_sub(to_address).min(map.range.end());
-                stored.extend(Range::between(start, end));
+                stored.extend(Range::between(start, region.end.wrapping_sub(to_address)));
             }
             at = walked;
         }

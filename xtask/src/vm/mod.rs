@@ -1,12 +1,16 @@
 //! `cargo xtask vm`: boots a stock Debian kernel and runs a command in it.
 //!
 //! The machine sees the host's files, and can change none of them: what it writes is gone when
-//! it ends. The command is run by root, in the same folder and environment as it would be here.
+//! it ends. The command is run by root, in the same folder and environment as it would be here,
+//! with nothing on its standard input. /dev, /proc, /sys and /run are the machine's own.
 
 mod initramfs;
 mod kernel;
 mod modules;
 mod qemu;
+mod self_test;
+
+pub use self_test::self_test;
 
 use std::{
     env,
@@ -48,7 +52,7 @@ const MODULES: &[&str] = &[
 /// Boot a stock Debian kernel under QEMU and run a command in it.
 ///
 /// The command sees the host's files and environment and is run by root; what it writes is lost.
-/// Its standard output, standard error and exit status are those of this command. Status 125
+/// /dev, /proc, /sys and /run are the machine's own, and standard input is empty. Its standard output, standard error and exit status are those of this command. Status 125
 /// means that the machine failed, not the command: the kernel warned, oopsed or hung, or ended
 /// without a status.
 #[derive(Args)]
@@ -64,7 +68,7 @@ pub struct Options {
     modules: Vec<String>,
 
     /// More for the kernel's command line, such as swiotlb=force.
-    #[arg(long, value_name = "TEXT", default_value = "", allow_hyphen_values = true)]
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     cmdline: String,
 
     /// The machine's memory, in MiB.
@@ -93,19 +97,33 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     })))
 }
 
+/// Whether a machine can run here; the error says what is missing.
+pub fn is_possible() -> Result<()> {
+    is_native()?;
+    Index::is_possible()?;
+    qemu::find().map(drop)
+}
+
+fn is_native() -> Result<()> {
+    if env::consts::ARCH != "x86_64" {
+        bail!("the machine is an x86-64 one, and this host's programs are not");
+    }
+    Ok(())
+}
+
 /// Boots the machine, copies what the command writes, and returns the command's exit status.
 fn boot(
     options: &Options,
     stdout: &mut (dyn Write + Send),
     stderr: &mut (dyn Write + Send),
 ) -> Result<u8> {
-    if env::consts::ARCH != "x86_64" {
-        bail!("the machine is an x86-64 one, and this host's programs are not");
-    }
+    is_native()?;
+    let qemu = qemu::find()?;
     let nonce = fs::read_to_string("/proc/sys/kernel/random/uuid")?;
     let nonce = nonce.trim();
     let (image, initramfs) = prepare(options, nonce)?;
     let machine = Machine {
+        qemu: &qemu,
         image: &image,
         initramfs: &initramfs,
         cmdline: &options.cmdline,
@@ -139,8 +157,9 @@ fn prepare(options: &Options, nonce: &str) -> Result<(PathBuf, Vec<u8>)> {
     }
     let busybox = tools.join("usr/bin/busybox");
 
-    let mut requests = MODULES.to_vec();
-    requests.extend(options.modules.iter().map(String::as_str));
+    // What is asked for comes first, so that its arguments count.
+    let mut requests: Vec<_> = options.modules.iter().map(String::as_str).collect();
+    requests.extend(MODULES);
     let modules = Modules::of(&kernel.modules(), &busybox)?.load_order(&requests)?;
     let script = script(&options.command)?;
     let initramfs = initramfs::build(&busybox, &modules, &script, nonce)?;

@@ -6,7 +6,7 @@ use std::{
     fs::File,
     io::{self, BufRead, BufReader, PipeReader, PipeWriter, Read, Write},
     os::fd::AsRawFd,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
     time::Duration,
@@ -34,14 +34,18 @@ const ALARMS: &[&str] = &[
     "general protection fault",
     "blocked for more than",
     "detected stalls",
-    "Out of memory:",
 ];
 
 /// How many lines of the console a report shows.
 const REPORTED_LINES: usize = 50;
 
+/// How many of them come before the first alarm: a panic's reason is there.
+const LINES_BEFORE: usize = 5;
+
 /// What to boot.
 pub struct Machine<'a> {
+    /// The emulator, from [`find`].
+    pub qemu: &'a Path,
     /// The kernel.
     pub image: &'a Path,
     /// Its first file system.
@@ -65,9 +69,8 @@ impl Machine<'_> {
         stderr: &mut (dyn Write + Send),
     ) -> Result<String> {
         // The parent-death signal ends QEMU however this process ends.
-        let qemu = apt::ensure("qemu-system-x86_64", &["qemu-system-x86"])?;
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "--"]).arg(qemu);
+        command.args(["--pdeathsig", "KILL", "--"]).arg(self.qemu);
         self.describe(&mut command);
 
         let initramfs = File::from(memfd_create("initramfs", MemfdFlags::empty())?);
@@ -141,6 +144,11 @@ impl Machine<'_> {
     }
 }
 
+/// QEMU's place, installed when it is not there and may be.
+pub fn find() -> Result<PathBuf> {
+    apt::ensure("qemu-system-x86_64", &["qemu-system-x86"])
+}
+
 /// A pipe whose writing end outlives the start of a program.
 fn channel() -> Result<(PipeReader, PipeWriter)> {
     let (reader, writer) = io::pipe()?;
@@ -189,10 +197,13 @@ fn alarms(line: &str) -> bool {
     ALARMS.iter().any(|alarm| line.contains(alarm))
 }
 
-/// Says what went wrong, and shows the console from its first alarm on, or else its end.
+/// Says what went wrong, and shows the console around its first alarm, or else its end.
 fn report(what: &str, console: &[String]) -> anyhow::Error {
     let first = console.iter().position(|line| alarms(line));
-    let start = first.unwrap_or(console.len().saturating_sub(REPORTED_LINES));
+    let start = match first {
+        Some(first) => first.saturating_sub(LINES_BEFORE),
+        None => console.len().saturating_sub(REPORTED_LINES),
+    };
     let shown = console.iter().skip(start).take(REPORTED_LINES);
     let mut text = format!("the machine failed: {what}; its console:");
     for line in shown {
