@@ -281,7 +281,7 @@ mod tests {
         std::fs::create_dir_all(&heap).unwrap();
         std::fs::write(heap.join("a"), [7; 100]).unwrap();
         let path = mount.path().join("unmappable/a");
-        let device = mount.path().metadata().unwrap().dev();
+        let device = heap.join("a").metadata().unwrap().dev();
 
         let mut side = ServedDevice::open_beside(&path, device).unwrap();
         side.write_at(10, &[1, 2, 3]).unwrap();
@@ -305,7 +305,7 @@ mod tests {
         std::fs::set_permissions(heap.join("a"), PermissionsExt::from_mode(0o444)).unwrap();
         let path = mount.path().join("unmappable/a");
         let mut side =
-            ServedDevice::open_beside(&path, mount.path().metadata().unwrap().dev()).unwrap();
+            ServedDevice::open_beside(&path, heap.join("a").metadata().unwrap().dev()).unwrap();
         let mut bytes = [0; 2];
         side.read_at(0, &mut bytes).unwrap();
         assert_eq!(bytes, [7, 7]);
