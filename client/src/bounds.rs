@@ -20,7 +20,7 @@ pub(crate) fn resolve(bounds: &impl RangeBounds<u64>, within: Range) -> Result<R
     };
     if start < within.start() || end > within.end() || start > within.end() {
         let within = within.start()..within.end();
-        return Err(Error::OutOfBounds { start, end, within });
+        return Err(Error::OutOfBounds { start, end: end.max(start), within });
     }
     Range::between(start, end).map_err(|_| Error::EmptyRange)
 }

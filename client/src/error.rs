@@ -16,7 +16,9 @@ use crate::{advice, fence};
 /// Why a buffer could not be allocated, opened, mapped or accessed.
 ///
 /// The message names the reason and the next step. [`Error::errno`] is the system's own number.
-#[derive(Debug, thiserror::Error)]
+///
+/// `{:?}` is the message too: a `main` that returns the error prints it so.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The path could not be opened: `open(2)`.
@@ -39,12 +41,16 @@ pub enum Error {
     )]
     NotABuffer,
 
-    /// A range without bytes: one that is given empty or backwards, or a whole buffer of size 0.
-    #[error(
-        "the range is empty; if the whole buffer was meant, it has no bytes yet: a served buffer \
-         gets its size by ftruncate, once"
-    )]
+    /// A range without bytes: one that is given empty or backwards.
+    #[error("the range is empty: its end must be greater than its start")]
     EmptyRange,
+
+    /// A buffer without bytes.
+    #[error(
+        "the buffer has no size yet: a served buffer gets it by ftruncate(2), once; open the buffer \
+         again after that"
+    )]
+    NoSize,
 
     /// A range that is not inside of what it is taken from. Mainline's errno for it is EINVAL.
     #[error("bytes {start:#x}..{end:#x} are not there: accessible are {within:#x?}")]
@@ -236,15 +242,23 @@ pub struct RouteFailure {
     pub error: io::Error,
 }
 
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl Error {
     /// The system's error number: what a system call said, or what mainline says to the like;
     /// `None` if there is none.
     pub fn errno(&self) -> Option<i32> {
         match self {
             Error::NotABuffer | Error::NotAHeap { .. } => Some(Errno::NOTTY.raw_os_error()),
-            Error::EmptyRange | Error::OutOfBounds { .. } | Error::Frame(_) | Error::Parcel(_) => {
-                Some(Errno::INVAL.raw_os_error())
-            }
+            Error::EmptyRange
+            | Error::NoSize
+            | Error::OutOfBounds { .. }
+            | Error::Frame(_)
+            | Error::Parcel(_) => Some(Errno::INVAL.raw_os_error()),
             Error::TimedOut { .. } => Some(Errno::TIMEDOUT.raw_os_error()),
             Error::ReadOnlyMapping => Some(Errno::ACCESS.raw_os_error()),
             Error::Udmabuf(refusal) => Some(refusal.errno().raw_os_error()),

@@ -11,13 +11,15 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use dmabuf_core::Access;
 use dmabuf_uapi::*;
 use rustix::io::Errno;
-use rustix::ioctl::{Getter, Ioctl, IoctlOutput, Opcode, Setter, Updater, ioctl};
+use rustix::ioctl::{Ioctl, IoctlOutput, Opcode, Setter, Updater, ioctl};
 
 /// `DMA_BUF_IOCTL_QUERY`; ENOTTY from exporters that do not know it.
 pub(crate) fn query(fd: BorrowedFd<'_>) -> Result<DmaBufQuery, Errno> {
-    // SAFETY: The number encodes that the call writes one `DmaBufQuery`, in which every bit
-    // pattern is a value; exporters that do not know the number write nothing and fail.
-    unsafe { ioctl(fd, Getter::<{ DMA_BUF_IOCTL_QUERY as Opcode }, DmaBufQuery>::new()) }
+    let mut query = DmaBufQuery::default();
+    // SAFETY: The number encodes that the call writes at most one `DmaBufQuery`, in which every bit
+    // pattern is a value. A file system that is not ours may say that it did and write nothing.
+    unsafe { ioctl(fd, Updater::<{ DMA_BUF_IOCTL_QUERY as Opcode }, _>::new(&mut query)) }?;
+    Ok(query)
 }
 
 /// `DMA_BUF_SET_NAME`, with the name and a NUL.

@@ -5,6 +5,7 @@ use std::os::fd::BorrowedFd;
 
 use dmabuf_uapi::{DMA_BUF_MAGIC, DmaBufQuery, FUSE_SUPER_MAGIC};
 use rustix::fs;
+use rustix::io::Errno;
 
 use crate::{Error, ioctl};
 
@@ -42,12 +43,27 @@ pub(crate) fn tell(fd: BorrowedFd<'_>) -> Result<(Kind, Option<DmaBufQuery>), Er
     let file_system = fs::fstatfs(fd).map_err(|errno| Error::Inspect(errno.into()))?;
     // The field's type differs between architectures; the magic numbers have 32 bits on all.
     Ok(match file_system.f_type as u32 {
-        DMA_BUF_MAGIC => (Kind::Kernel, ioctl::query(fd).ok()),
-        FUSE_SUPER_MAGIC => match ioctl::query(fd) {
-            Ok(query) => (Kind::Served, Some(query)),
-            Err(_) => (Kind::Other, None),
+        DMA_BUF_MAGIC => (Kind::Kernel, query(fd)?),
+        FUSE_SUPER_MAGIC => match query(fd)? {
+            Some(query) => (Kind::Served, Some(query)),
+            None => (Kind::Other, None),
         },
         _ if fs::fcntl_get_seals(fd).is_ok() => (Kind::Memfd, None),
         _ => (Kind::Other, None),
     })
+}
+
+/// What the exporter says of itself; `None` if it does not know the question, or answers nonsense.
+fn query(fd: BorrowedFd<'_>) -> Result<Option<DmaBufQuery>, Error> {
+    match rustix::io::retry_on_intr(|| ioctl::query(fd)) {
+        Ok(query) if query.size != 0 && query.granule.is_power_of_two() => Ok(Some(query)),
+        Ok(_) | Err(Errno::NOTTY | Errno::NOSYS) => Ok(None),
+        // A served file that has not been given its size.
+        Err(Errno::INVAL) if is_empty(fd) => Err(Error::NoSize),
+        Err(errno) => Err(Error::Inspect(errno.into())),
+    }
+}
+
+fn is_empty(fd: BorrowedFd<'_>) -> bool {
+    fs::fstat(fd).is_ok_and(|stat| stat.st_size == 0)
 }

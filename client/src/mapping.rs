@@ -74,18 +74,20 @@ impl<B: Mappable> Mapping<B> {
     ///
     /// # Errors
     ///
-    /// [`Error::EmptyRange`] and [`Error::OutOfBounds`] for a range that is not in the buffer, and
+    /// [`Error::NoSize`], [`Error::EmptyRange`] and [`Error::OutOfBounds`] for a range that is not in the buffer; and
     /// the reasons of `mmap(2)`: [`Error::Unmappable`], [`Error::AccessMode`], [`Error::Sealed`],
     /// [`Error::NoRoom`], [`Error::Locked`], [`Error::Map`].
     pub fn new(buffer: B, options: &MapOptions) -> Result<Mapping<B>, Error> {
-        let stat = rustix::fs::fstat(&buffer).map_err(|errno| Error::Inspect(errno.into()))?;
+        // Once, since what it says and what is mapped have to be the same file.
+        let fd = buffer.as_fd();
+        let stat = rustix::fs::fstat(fd).map_err(|errno| Error::Inspect(errno.into()))?;
         let size = stat.st_size.try_into().unwrap_or(0);
-        let whole = Range::new(0, size).map_err(|_| Error::EmptyRange)?;
+        let whole = Range::new(0, size).map_err(|_| Error::NoSize)?;
         let range = resolve(&options.bounds, whole)?;
         let writable = !options.read_only;
         let refused = |errno| Error::from_mmap(errno, range.end());
         let len = isize::try_from(range.end()).map_err(|_| refused(rustix::io::Errno::NOMEM))?;
-        let memory = Memory::map(buffer.as_fd(), len.unsigned_abs(), writable).map_err(refused)?;
+        let memory = Memory::map(fd, len.unsigned_abs(), writable).map_err(refused)?;
         buffer.mapped(memory.address().addr(), 0, memory.len());
         Ok(Mapping { memory, range, writable, failed_end: Mutex::new(None), buffer })
     }

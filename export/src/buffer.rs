@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 use dmabuf_core::cost::{Mode, TrackingCost};
@@ -26,9 +26,10 @@ use crate::violation::{Log, Violation};
 /// page-cache mapping, where a fault is a round trip and a page of a large run is a memcpy.
 const TRACKING: TrackingCost = TrackingCost { fault: 14, page: 1 };
 
-/// Brackets, no two alike, that may be open on a buffer at a time. A program that opens more has lost
-/// count of them, and every begin looks at all that are open.
-const MOST_BRACKETS: usize = 4096;
+/// Brackets, no two alike, that may be open on a buffer at a time, and those of one owner. A program
+/// that opens more has lost count of them, and every begin looks at all that are open.
+const MOST_BRACKETS: usize = 1024;
+const MOST_OF_AN_OWNER: usize = 256;
 
 /// How a buffer finds out what to sync.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,16 +193,25 @@ impl Buffer {
         }
     }
 
+    /// In a checked buffer, finds what programs stored outside of brackets so far, as far as that can
+    /// be found, for [`Buffer::violations`]. It waits for a bracket that is beginning or ending, so it
+    /// is nothing for those who answer faults.
+    pub fn look_for_strays(&self) {
+        let _bracket = self.bracket();
+        // What is not found now is found when the next bracket begins.
+        let _ = self.take_strays();
+    }
+
     /// What happened so far.
     pub fn stats(&self) -> Stats {
-        self.look_for_strays();
+        self.look_here();
         let state = self.state();
         Stats { violations: state.log.count, ..state.stats }
     }
 
     /// What should not have happened; always empty unless the policy is [`Policy::Checked`].
     pub fn violations(&self) -> Vec<Violation> {
-        self.look_for_strays();
+        self.look_here();
         self.state().log.violations()
     }
 
@@ -278,12 +288,13 @@ impl Buffer {
         }
         let cpu = self.cpu_exporter()?;
         let mut result = Ok(());
-        for sync in left {
+        for &sync in &left {
             let ending = Ended { begun: Some(sync), sync, mistake: None };
             result = result.and(self.take_stores_of_bracket(&ending));
         }
-        loop {
-            let Some(bracket) = self.state().ledger.abandon(owner) else { break };
+        // However often each was begun, its bytes move once.
+        while self.state().ledger.abandon(owner).is_some() {}
+        for bracket in left {
             if self.inner.policy == Policy::Checked {
                 self.state().log.add(Violation::LeftOpen { bracket });
             }
@@ -358,11 +369,15 @@ impl Buffer {
         Ok(())
     }
 
-    /// Whether nobody maps the CPU side writably any more; from then on nobody can. For an owner
-    /// that lets go of the buffer and wants to know when its memory is free.
-    pub fn retire(&self) -> bool {
-        let Some(cpu) = self.inner.exporter.cpu() else { return true };
-        rustix::fs::fcntl_add_seals(cpu.mmap(), rustix::fs::SealFlags::WRITE).is_ok()
+    /// Whether nobody else has the CPU side open or mapped. For an owner that lets go of the buffer
+    /// and wants to know when its memory is free.
+    pub fn is_alone(&self) -> bool {
+        self.inner.exporter.cpu().is_none_or(|cpu| memory::is_alone(cpu.mmap()))
+    }
+
+    /// Whether a bracket is beginning or ending right now, for which another would have to wait.
+    pub fn is_bracketing(&self) -> bool {
+        matches!(self.inner.bracket.try_lock(), Err(TryLockError::WouldBlock))
     }
 
     pub(crate) fn device_memory(&self) -> BorrowedFd<'_> {
@@ -440,7 +455,7 @@ impl Buffer {
 
     fn begin_tracked(&self, cpu: &dyn CpuExporter, access: Access, range: Range) -> Result<()> {
         let Inner { mappings, memory, policy, .. } = &*self.inner;
-        let (runs, mode) = {
+        let (mut runs, mode) = {
             let mut state = self.state();
             let Some(tracker) = &state.tracker else { return Ok(()) };
             let runs: Vec<Run> = Plan::begin_tracked(*memory, range, tracker).collect();
@@ -466,6 +481,20 @@ impl Buffer {
             return Ok(());
         }
         if mappings.faults() {
+            // Where an open bracket lets another program store, what is brought over now could go
+            // over a store that it makes meanwhile: there each page waits until it faults.
+            let whole: Vec<Range> = runs.iter().map(|run| run.range).collect();
+            let free: Vec<Range> = {
+                let state = self.state();
+                let free = |&run| state.outside_of_brackets(run, Access::writes);
+                whole.iter().flat_map(free).collect()
+            };
+            for run in whole {
+                for shared in without(run, free.iter().copied()) {
+                    self.shoot_down(shared)?;
+                }
+            }
+            runs = free.into_iter().map(|range| Run { op: Op::Invalidate, range }).collect();
             for run in &runs {
                 self.take_stores(run.range)?;
             }
@@ -601,18 +630,10 @@ impl Buffer {
         Ok(())
     }
 
-    /// Whether strays are found by looking. Where faults and write-back tell of them there is nothing
-    /// to look for; and those who serve faults must not wait here for a bracket that waits for them.
-    fn finds_strays(&self) -> bool {
-        let Inner { mappings, policy, .. } = &*self.inner;
-        *policy == Policy::Checked && !mappings.faults() && mappings.knows()
-    }
-
-    /// As far as it can: whoever asks what is known gets to know that.
-    fn look_for_strays(&self) {
-        if self.finds_strays() {
-            let _bracket = self.bracket();
-            let _ = self.take_strays();
+    /// Looks for strays where that waits for nobody's fault to be answered: in this process.
+    fn look_here(&self) {
+        if self.inner.policy == Policy::Checked && !self.inner.mappings.faults() {
+            self.look_for_strays();
         }
     }
 
@@ -663,6 +684,9 @@ impl fmt::Debug for Buffer {
 
 impl State {
     fn open(&mut self, bracket: Bracket) -> Result<()> {
+        if self.has_most_open(bracket) {
+            return Err(Error::Brackets);
+        }
         if self.ledger.begin(bracket) == Err(Full) {
             let slots = self.ledger.slots_mut();
             if slots.len() >= MOST_BRACKETS {
@@ -672,6 +696,12 @@ impl State {
             self.ledger.begin(bracket).expect("there are free slots now");
         }
         Ok(())
+    }
+
+    /// Whether the owner of `bracket` has as many others open as it may.
+    fn has_most_open(&self, bracket: Bracket) -> bool {
+        let of_owner = self.ledger.open().filter(|open| open.owner == bracket.owner);
+        of_owner.filter(|&open| *open != bracket).count() >= MOST_OF_AN_OWNER
     }
 
     /// Writes down that programs stored to `range`.

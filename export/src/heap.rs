@@ -195,14 +195,16 @@ impl Reservation {
     fn commit(&mut self, size: u64) -> Result<()> {
         let total =
             size.checked_mul(1 + u64::from(self.second.is_some())).ok_or(Error::Size(size))?;
-        memory::check_size(size, total)?;
         self.charge.add_bytes(total)?;
-        let committed = self.memories().try_for_each(|memory| memory.allocate(size));
+        let committed = memory::allocating(|| {
+            memory::check_size(size, total)?;
+            self.memories().try_for_each(|memory| memory.allocate(size))
+        });
         let committed =
-            committed.and_then(|()| self.memories().try_for_each(|memory| memory.seal()));
+            committed.and_then(|()| self.memories().try_for_each(|memory| memory.seal(size)));
         if committed.is_err() {
             // Memory that cannot be freed any more is charged for as long as the reservation lives.
-            self.memories().try_for_each(|memory| memory.free())?;
+            self.memories().try_for_each(|memory| memory.free(size))?;
             self.charge.return_bytes(total);
         }
         committed

@@ -1,9 +1,10 @@
 //! Memory that cannot shrink: a sealed memfd.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::{Mutex, PoisonError};
 
 use dmabuf_core::Range;
-use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
+use rustix::fs::{FallocateFlags, MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
@@ -24,11 +25,11 @@ impl Memory {
         Ok(Memory { fd: rustix::fs::memfd_create(format!("dmabuf-{name}"), flags)? })
     }
 
-    /// Gives it `size` bytes, zero and committed: nobody who maps it gets SIGBUS for want of memory.
+    /// Gives it memory for `size` bytes, zero: nobody who maps it gets SIGBUS for want of memory. It
+    /// has no size yet, so nobody maps it who could miss the memory if it is taken away again.
     pub(crate) fn allocate(&self, size: u64) -> Result<()> {
-        rustix::fs::ftruncate(&self.fd, size)?;
         match rustix::io::retry_on_intr(|| {
-            rustix::fs::fallocate(&self.fd, FallocateFlags::empty(), 0, size)
+            rustix::fs::fallocate(&self.fd, FallocateFlags::KEEP_SIZE, 0, size)
         }) {
             Ok(()) => Ok(()),
             Err(Errno::NOSPC | Errno::NOMEM) => Err(Error::Memory(size)),
@@ -36,13 +37,15 @@ impl Memory {
         }
     }
 
-    /// Takes its bytes away again.
-    pub(crate) fn free(&self) -> Result<()> {
-        Ok(rustix::fs::ftruncate(&self.fd, 0)?)
+    /// Takes the memory for `size` bytes away again.
+    pub(crate) fn free(&self, size: u64) -> Result<()> {
+        let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        Ok(rustix::fs::fallocate(&self.fd, punch, 0, size)?)
     }
 
-    /// Seals the size: nobody who maps it gets SIGBUS by truncation.
-    pub(crate) fn seal(&self) -> Result<()> {
+    /// Gives it its size for good: nobody who maps it gets SIGBUS by truncation.
+    pub(crate) fn seal(&self, size: u64) -> Result<()> {
+        rustix::fs::ftruncate(&self.fd, size)?;
         Ok(rustix::fs::fcntl_add_seals(&self.fd, SealFlags::SHRINK | SealFlags::GROW)?)
     }
 
@@ -96,6 +99,25 @@ pub(crate) fn write_at(fd: impl AsFd, mut offset: u64, mut bytes: &[u8]) -> Resu
     Ok(())
 }
 
+/// Whether no other open file of this memfd is left, nor a mapping, which has one.
+///
+/// A write lease is granted only then: fcntl(2), F_SETLEASE.
+pub(crate) fn is_alone(fd: BorrowedFd<'_>) -> bool {
+    // The kernel counts opens by path, and a memfd's first file is none.
+    let own = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    let flags = OFlags::RDWR | OFlags::CLOEXEC;
+    rustix::fs::open(own, flags, Mode::empty()).is_ok_and(|own| sys::take_lease(&own).is_ok())
+}
+
+/// Held from looking how much memory there is until it is taken.
+static ALLOCATING: Mutex<()> = Mutex::new(());
+
+/// Runs `f`, which looks and takes, while nobody else does.
+pub(crate) fn allocating<T>(f: impl FnOnce() -> T) -> T {
+    let _allocating = ALLOCATING.lock().unwrap_or_else(PoisonError::into_inner);
+    f()
+}
+
 /// Refuses sizes that are no buffer sizes, and `total` bytes of memory if there are not as many:
 /// asking for them would end with the OOM killer, not with an error.
 pub(crate) fn check_size(size: u64, total: u64) -> Result<()> {
@@ -114,4 +136,21 @@ fn available() -> Result<u64> {
     kib.map(|kib| kib << 10).ok_or_else(|| {
         std::io::Error::other("no MemAvailable in /proc/meminfo: mount procfs").into()
     })
+}
+
+/// A system call that rustix does not have.
+#[allow(unsafe_code)]
+mod sys {
+    use std::io;
+    use std::os::fd::{AsRawFd, OwnedFd};
+
+    /// fcntl(2), F_SETLEASE with F_WRLCK. The lease ends with the file.
+    pub(super) fn take_lease(fd: &OwnedFd) -> io::Result<()> {
+        // SAFETY: The call takes no pointers. Nobody can open the file while the lease is held,
+        // which would send this process a signal: it has no path.
+        match unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
 }

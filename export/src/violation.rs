@@ -6,7 +6,7 @@ use std::fmt;
 use dmabuf_core::ledger::Mistake;
 use dmabuf_core::{Access, Bracket, Granule, Owner, Range};
 
-/// How many mistakes a buffer remembers; further ones are only counted.
+/// How many violations a buffer tells of; further ones are only counted.
 const REMEMBERED: usize = 256;
 
 /// Something that a `checked` buffer reports.
@@ -142,6 +142,9 @@ impl Log {
             {
                 *run = Range::between(run.start(), range.end()).expect("the run grows");
                 continue;
+            }
+            if runs.len() == REMEMBERED {
+                break;
             }
             runs.push(Violation::Access { owner, access, range });
         }

@@ -3,9 +3,11 @@
 
 mod common;
 
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 
-use common::{ME, Mapping, PAGE, allocate, range, whole};
+use common::{Mapping, PAGE, allocate, whole};
 use dmabuf_core::Access;
 use dmabuf_export::mappings::Direct;
 use dmabuf_export::{Accounts, Heap, HeapKind, Quota};
@@ -44,19 +46,20 @@ fn nobody_can_change_the_size() {
 }
 
 #[test]
-fn a_buffer_is_retired_when_nobody_maps_it() {
+fn a_buffer_is_alone_when_nobody_has_it_open() {
     for kind in common::MAPPABLE {
         let buffer = allocate(kind, 1);
-        let mapping = Mapping::new(&buffer);
-        assert!(!buffer.retire(), "{kind}: it is mapped");
-        buffer.begin(ME, Access::Write, range(0, 1), None).unwrap();
-        mapping.store(range(0, 1), 1);
-        buffer.end(ME, Access::Write, range(0, 1)).unwrap();
-        drop(mapping);
-        assert!(buffer.retire() && buffer.retire(), "{kind}");
-        let mut byte = [0];
-        buffer.attach("device", Access::Read).read(0, &mut byte).unwrap();
-        assert_eq!(byte, [1], "{kind}: what was written is still there");
+        let cpu = buffer.cpu().unwrap();
+        let path = format!("/proc/self/fd/{}", cpu.as_fd().as_raw_fd());
+        assert!(buffer.is_alone(), "{kind}");
+        let reader = File::open(&path).unwrap();
+        assert!(!buffer.is_alone(), "{kind}: it is open for reading");
+        drop(reader);
+        assert!(buffer.is_alone(), "{kind}");
+        let writer = File::options().write(true).open(&path).unwrap();
+        assert!(!buffer.is_alone(), "{kind}: it is open for writing");
+        drop(writer);
+        assert!(buffer.is_alone(), "{kind}");
     }
 }
 

@@ -27,7 +27,7 @@ fn each_call_of_the_cpu_side_is_refused() {
     }
     // There is nothing to end and nobody maps it.
     buffer.abandon(ME).unwrap();
-    assert!(buffer.retire());
+    assert!(buffer.is_alone());
 }
 
 #[test]

@@ -1,11 +1,11 @@
 //! The file system: what each request of the kernel does.
 
 use std::collections::HashMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -40,7 +40,10 @@ const PATIENCE: Duration = Duration::from_millis(50);
 const WORKERS: usize = 8;
 
 /// Threads for brackets that wait for a device: they must not keep others from ending.
-const WAITERS: usize = 4;
+const WAITERS: usize = 16;
+
+/// Bytes that a thread that answers the kernel may copy by itself.
+const QUICK: u64 = 128 << 10;
 
 /// The longest file name: NAME_MAX of limits.h.
 const NAME_MAX: usize = 255;
@@ -104,6 +107,8 @@ struct Shared {
     processes: Processes,
     workers: Workers,
     waiters: Workers,
+    /// Brackets that the waiters have.
+    waiting: AtomicUsize,
     /// Buffers without a file, that somebody may still have mapped: passthrough mappings outlive the
     /// open file. They stay charged to their user.
     retired: Mutex<Vec<Buffer>>,
@@ -130,6 +135,7 @@ impl HeapFs {
             processes: Processes::default(),
             workers: Workers::start("bracket", WORKERS)?,
             waiters: Workers::start("waiting", WAITERS)?,
+            waiting: AtomicUsize::new(0),
             retired: Mutex::default(),
             is_public,
             started: SystemTime::now(),
@@ -205,6 +211,8 @@ impl Filesystem for HeapFs {
         // workers may be waiting: so whoever has its size is told without them.
         let allocation = match size {
             None => None,
+            // A device has no size that O_TRUNC could cut.
+            Some(0) if side == Side::Device => None,
             Some(_) if side == Side::Device => return reply.error(Errno::EINVAL),
             Some(size) => match node.claim() {
                 Some(reservation) => Some((size, reservation)),
@@ -325,11 +333,12 @@ impl Filesystem for HeapFs {
                 let shared = Arc::clone(&self.shared);
                 // Brackets of processes that are gone end first, and are told of.
                 self.shared.workers.run(move || {
-                    let nodes: Vec<_> = shared.tree().nodes().cloned().collect();
+                    let nodes = shared.nodes_of(uid);
                     for buffer in nodes.iter().filter_map(|node| node.buffer()) {
                         shared.bury_owners(&buffer);
+                        buffer.look_for_strays();
                     }
-                    let json = Report::new(nodes.iter(), uid).to_json();
+                    let json = Report::new(nodes.iter()).to_json();
                     let handle = shared.handles.add(Handle::Stats(Arc::new(json)));
                     reply.opened(FileHandle(handle), FopenFlags::FOPEN_DIRECT_IO);
                 });
@@ -503,7 +512,7 @@ impl Filesystem for HeapFs {
     fn release(
         &self,
         _: &Request,
-        _: INodeNo,
+        inode: INodeNo,
         handle: FileHandle,
         _: OpenFlags,
         _: Option<LockOwner>,
@@ -511,6 +520,11 @@ impl Filesystem for HeapFs {
         reply: ReplyEmpty,
     ) {
         reply.ok();
+        if let Some(Place::Buffer(id, _)) = Place::of(inode.0)
+            && let Some(node) = self.tree().node(id)
+        {
+            node.state().pollers.remove(&handle.0);
+        }
         match self.shared.handles.remove(handle.0) {
             Some(Handle::Cpu(node)) => self.shared.release_cpu(node, handle.0),
             Some(Handle::Device(device)) => {
@@ -553,8 +567,8 @@ impl Filesystem for HeapFs {
         mut reply: ReplyDirectory,
     ) {
         let Some(entries) = self.shared.entries(inode) else { return reply.error(Errno::ENOTDIR) };
-        for (index, (inode, kind, name)) in entries.into_iter().enumerate().skip(offset as usize) {
-            if reply.add(INodeNo(inode), index as u64 + 1, kind, name) {
+        for entry in entries.into_iter().filter(|entry| entry.cookie > offset) {
+            if reply.add(INodeNo(entry.inode), entry.cookie, entry.kind, &entry.name) {
                 break;
             }
         }
@@ -612,11 +626,12 @@ impl Filesystem for HeapFs {
             }
             (Call::End(access, range), Side::Cpu) => {
                 let owner = self.shared.processes.owner(req.pid(), handle.0);
-                let end = move || answer(reply, buffer.end(owner, access, range));
-                if self.shared.kernel.passes_through(node.heap) {
-                    end();
+                if self.shared.is_quick(&node, &buffer, range) {
+                    answer(reply, buffer.end(owner, access, range));
                 } else {
-                    self.shared.workers.run(end);
+                    self.shared.workers.run(move || {
+                        answer(reply, buffer.end(owner, access, range));
+                    });
                 }
             }
         }
@@ -626,7 +641,7 @@ impl Filesystem for HeapFs {
         &self,
         _: &Request,
         inode: INodeNo,
-        _: FileHandle,
+        handle: FileHandle,
         notifier: PollNotifier,
         events: PollEvents,
         flags: PollFlags,
@@ -640,9 +655,7 @@ impl Filesystem for HeapFs {
         if flags.contains(PollFlags::FUSE_POLL_SCHEDULE_NOTIFY) {
             // Before looking: who ends an access afterwards finds it.
             let mut state = node.state();
-            if state.pollers.iter().all(|poller| poller.handle().0 != notifier.handle().0) {
-                state.pollers.push(notifier);
-            }
+            state.pollers.insert(handle.0, notifier);
         }
         // As dma_buf_poll: readable when no device writes, writable when no device is at it at all.
         let idle = |access| node.buffer().is_none_or(|buffer| buffer.is_idle(access));
@@ -673,6 +686,17 @@ impl Filesystem for HeapFs {
     ) {
         reply.error(Errno::ENODEV);
     }
+}
+
+/// A name in a directory.
+#[derive(Clone)]
+struct Entry {
+    /// Where the kernel goes on after this entry. It is the entry's own, so that one that is removed
+    /// meanwhile makes no other be left out.
+    cookie: u64,
+    inode: u64,
+    kind: FileType,
+    name: OsString,
 }
 
 /// How a file was opened.
@@ -723,35 +747,48 @@ impl Shared {
         Some(attributes(inode, kind, mode, links, (uid, gid), 0, self.started))
     }
 
-    fn entries(&self, inode: INodeNo) -> Option<Vec<(u64, FileType, std::ffi::OsString)>> {
-        let directory =
-            |place: Place, name: &str| (place.inode(), FileType::Directory, name.into());
+    /// The files that `uid` may know of: root all, others their own.
+    fn nodes_of(&self, uid: u32) -> Vec<Arc<Node>> {
+        let nodes: Vec<_> = self.tree().nodes().cloned().collect();
+        nodes.into_iter().filter(|node| uid == 0 || uid == node.state().uid).collect()
+    }
+
+    /// What is in a directory, in the order of the cookies.
+    fn entries(&self, inode: INodeNo) -> Option<Vec<Entry>> {
+        let directory = |place: Place, name: &str| Entry {
+            cookie: 2 + place.inode(),
+            inode: place.inode(),
+            kind: FileType::Directory,
+            name: name.into(),
+        };
         let heaps = |side| {
             HeapKind::ALL.map(|kind| directory(Place::Heap(kind, side), kind.name())).to_vec()
         };
-        let (parent, children) = match Place::of(inode.0)? {
+        let (parent, mut children) = match Place::of(inode.0)? {
             Place::Root => {
                 let mut children = heaps(Side::Cpu);
                 children.push(directory(Place::Devices, "device"));
-                children.push((Place::Stats.inode(), FileType::RegularFile, "stats.json".into()));
+                let stats = directory(Place::Stats, "stats.json");
+                children.push(Entry { kind: FileType::RegularFile, ..stats });
                 (Place::Root, children)
             }
             Place::Devices => (Place::Root, heaps(Side::Device)),
             Place::Heap(kind, side) => {
                 let tree = self.tree();
-                let buffers = tree.entries(kind).map(|(name, id)| {
-                    (Place::Buffer(id, side).inode(), FileType::RegularFile, name.clone())
+                let buffers = tree.entries(kind).map(|(name, id)| Entry {
+                    name: name.clone(),
+                    kind: FileType::RegularFile,
+                    ..directory(Place::Buffer(id, side), "")
                 });
                 let parent = if side == Side::Cpu { Place::Root } else { Place::Devices };
                 (parent, buffers.collect())
             }
             Place::Own | Place::Stats | Place::Buffer(..) => return None,
         };
-        let dots = [
-            (inode.0, FileType::Directory, ".".into()),
-            (parent.inode(), FileType::Directory, "..".into()),
-        ];
-        Some(dots.into_iter().chain(children).collect())
+        children.push(Entry { cookie: 1, inode: inode.0, ..directory(parent, ".") });
+        children.push(Entry { cookie: 2, ..directory(parent, "..") });
+        children.sort_by_key(|entry| entry.cookie);
+        Some(children)
     }
 
     /// Gives a file its size, and so allocates the buffer that was reserved for it.
@@ -811,7 +848,7 @@ impl Shared {
         range: Range,
         reply: ReplyIoctl,
     ) {
-        if self.kernel.passes_through(node.heap) && !self.has_dead_owners(&buffer) {
+        if self.is_quick(node, &buffer, range) && !self.has_dead_owners(&buffer) {
             match buffer.begin(owner, access, range, Some(Duration::ZERO)) {
                 Err(dmabuf_export::Error::Busy) => {}
                 result => return answer(reply, result),
@@ -821,9 +858,7 @@ impl Shared {
         self.workers.run(move || {
             shared.bury_owners(&buffer);
             match buffer.begin(owner, access, range, Some(Duration::ZERO)) {
-                Err(dmabuf_export::Error::Busy) => shared.waiters.run(move || {
-                    answer(reply, buffer.begin(owner, access, range, Some(PATIENCE)));
-                }),
+                Err(dmabuf_export::Error::Busy) => shared.wait(buffer, owner, access, range, reply),
                 result => answer(reply, result),
             }
         });
@@ -841,6 +876,36 @@ impl Shared {
             if let Err(error) = undone {
                 tracing::warn!("what a refused write(2) left cannot be undone: {error}");
             }
+        });
+    }
+
+    /// Whether a bracket can be begun or ended on a thread that answers the kernel: it copies little,
+    /// and waits for nobody.
+    fn is_quick(&self, node: &Node, buffer: &Buffer, range: Range) -> bool {
+        self.kernel.passes_through(node.heap)
+            && (node.heap == HeapKind::Coherent || range.len() <= QUICK)
+            && !buffer.is_bracketing()
+    }
+
+    /// Begins a bracket that has to wait for a device; if too many do already, its program is told to
+    /// try again at once.
+    fn wait(
+        self: &Arc<Self>,
+        buffer: Buffer,
+        owner: Owner,
+        access: Access,
+        range: Range,
+        reply: ReplyIoctl,
+    ) {
+        if self.waiting.fetch_add(1, Ordering::Relaxed) >= WAITERS {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            return reply.error(Errno::EAGAIN);
+        }
+        let shared = Arc::clone(self);
+        self.waiters.run(move || {
+            let begun = buffer.begin(owner, access, range, Some(PATIENCE));
+            shared.waiting.fetch_sub(1, Ordering::Relaxed);
+            answer(reply, begun);
         });
     }
 
@@ -883,7 +948,10 @@ impl Shared {
         }
         let shared = Arc::clone(self);
         self.workers.run(move || {
-            owners.into_iter().for_each(|owner| abandon(&buffer, owner));
+            // Somebody may have opened it again, and begun a bracket.
+            let last = node.state().cpu_opens == 0;
+            let gone = |owner: &Owner| last || *owner == Processes::of_file(handle);
+            owners.into_iter().filter(gone).for_each(|owner| abandon(&buffer, owner));
             drop(buffer);
             shared.forget_unused(&node);
         });
@@ -911,7 +979,7 @@ impl Shared {
 
     /// Frees the buffers that are not mapped any more.
     fn free_retired(&self) {
-        self.retired().retain(|buffer| !buffer.retire());
+        self.retired().retain(|buffer| !buffer.is_alone());
     }
 
     fn retired(&self) -> MutexGuard<'_, Vec<Buffer>> {
@@ -921,7 +989,7 @@ impl Shared {
     /// Tells those who poll that a device may have ended its access.
     fn wake_pollers(&self, node: &Node) {
         let pollers = std::mem::take(&mut node.state().pollers);
-        for poller in pollers {
+        for poller in pollers.into_values() {
             // A poller that is gone needs no word.
             let _ = poller.notify();
         }

@@ -10,6 +10,9 @@ use crate::tree::Node;
 /// The number of a file that this server opened itself; it has no [`Handle`].
 pub(crate) const OWN_HANDLE: u64 = 0;
 
+/// Accesses that a device may have begun at a time. One that begins more has lost count of them.
+const MOST_ACCESSES: usize = 64;
+
 /// An open file.
 #[derive(Debug)]
 pub(crate) enum Handle {
@@ -42,8 +45,11 @@ impl Device {
 
     /// Begins an access that lasts until [`Device::end`].
     pub(crate) fn begin(&self, access: Access, range: Range) -> dmabuf_export::Result<()> {
-        let begun = self.attachment.begin(access, range)?;
-        self.begun().push(begun);
+        let mut begun = self.begun();
+        if begun.len() >= MOST_ACCESSES {
+            return Err(dmabuf_export::Error::Brackets);
+        }
+        begun.push(self.attachment.begin(access, range)?);
         Ok(())
     }
 

@@ -41,6 +41,11 @@ struct Process {
     pidfd: OwnedFd,
 }
 
+/// Living threads and processes that are known at most: each takes a file descriptor, which buffers
+/// need as well. Further threads are looked up each time; for a further process its open file stands.
+const MOST_THREADS: usize = 1024;
+const MOST_PROCESSES: usize = 4096;
+
 /// Marks owners that are no processes this server can see, but open files: those of requests from
 /// outside of its PID namespace.
 const FILE: u64 = 1 << 63;
@@ -61,11 +66,16 @@ impl Processes {
         let mut known = self.known();
         known.make_room();
         // The number was this thread's all the time, if it still is.
-        if let Some(pidfd) = thread.filter(|pidfd| tid != pid && !has_ended(pidfd)) {
+        if let Some(pidfd) = thread.filter(|pidfd| tid != pid && !has_ended(pidfd))
+            && known.threads.len() < MOST_THREADS
+        {
             known.threads.insert(tid, Thread { pid, pidfd });
         }
         if let Some(owner) = known.of_process(pid) {
             return owner;
+        }
+        if known.processes.len() >= MOST_PROCESSES {
+            return Owner(FILE | handle);
         }
         let Some(pidfd) = open_process(pid) else { return Owner(FILE | handle) };
         let generation = known.next_generation;

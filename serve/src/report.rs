@@ -1,5 +1,7 @@
 //! `stats.json`.
 
+use std::sync::Arc;
+
 use dmabuf_export::{Buffer, Violation};
 use serde::Serialize;
 
@@ -49,14 +51,9 @@ struct ViolationReport {
 }
 
 impl Report {
-    /// The buffers among `nodes` that `uid` may know of: root all, others their own.
-    pub(crate) fn new<'a>(
-        nodes: impl Iterator<Item = &'a std::sync::Arc<Node>>,
-        uid: u32,
-    ) -> Report {
+    pub(crate) fn new<'a>(nodes: impl Iterator<Item = &'a Arc<Node>>) -> Report {
         let mut buffers: Vec<_> = nodes
             .filter_map(|node| node.buffer().map(|buffer| BufferReport::new(node, &buffer)))
-            .filter(|report| uid == 0 || uid == report.uid)
             .collect();
         buffers.sort_by_key(|report| report.inode);
         Report { buffers }

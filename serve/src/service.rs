@@ -2,6 +2,8 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 
 use dmabuf_export::Quota;
@@ -9,6 +11,7 @@ use fuser::{BackingId, Config, MountOption, Session, SessionACL};
 use rustix::fs::MemfdFlags;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag::register_conditional_shutdown;
 use signal_hook::iterator::Signals;
 
 use crate::filesystem::HeapFs;
@@ -18,7 +21,7 @@ use crate::mount;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No place was given, and there is none by default.
-    #[error("no mount point: give one, or set XDG_RUNTIME_DIR")]
+    #[error("no mount point: name a folder (dmabuf serve DIR), or set XDG_RUNTIME_DIR")]
     NoMountpoint,
     /// The mount point cannot be used.
     #[error("cannot mount on {path}: {error}", path = path.display())]
@@ -80,6 +83,12 @@ pub fn run(options: Options, ready: impl FnOnce(&Path)) -> Result<(), Error> {
     };
     let mountpoint = mount::prepare(&mountpoint)?;
 
+    // Whoever sends a second signal does not want to wait for brackets to end. This looks at the
+    // first one before anybody is told of it.
+    let ending = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGINT] {
+        register_conditional_shutdown(signal, 128 + signal, Arc::clone(&ending))?;
+    }
     // Before there are other threads, so that all of them leave the signals to this one.
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
 
@@ -107,6 +116,7 @@ pub fn run(options: Options, ready: impl FnOnce(&Path)) -> Result<(), Error> {
     let signal_handle = signals.handle();
     let signal_thread = std::thread::Builder::new().name("signals".into()).spawn(move || {
         if signals.forever().next().is_some() {
+            ending.store(true, Ordering::Relaxed);
             // The receiver is gone only when the service is ending anyway.
             let _ = on_signal.send(None);
         }

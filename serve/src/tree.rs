@@ -92,7 +92,8 @@ pub(crate) struct NodeState {
     pub(crate) device_opens: u64,
     /// The memory as the kernel knows it for passthrough, while the CPU side is open.
     pub(crate) backing: Option<Arc<BackingId>>,
-    pub(crate) pollers: Vec<PollNotifier>,
+    /// By the open file that polls.
+    pub(crate) pollers: HashMap<u64, PollNotifier>,
 }
 
 /// A buffer, or what will be one.
@@ -199,7 +200,7 @@ impl Tree {
             cpu_opens: 1,
             device_opens: 0,
             backing: None,
-            pollers: Vec::new(),
+            pollers: HashMap::new(),
         };
         let node = Arc::new(Node { id, heap, state: Mutex::new(state) });
         self.nodes.insert(id, Arc::clone(&node));

@@ -30,10 +30,12 @@ pub struct Maintained {
 impl Maintained {
     /// Memory of `size` bytes, a multiple of the page size, zero.
     pub fn allocate(size: u64, maintenance: Maintenance) -> Result<Maintained> {
-        memory::check_size(size, size)?;
         let memory = Memory::new("bounce")?;
-        memory.allocate(size)?;
-        memory.seal()?;
+        memory::allocating(|| {
+            memory::check_size(size, size)?;
+            memory.allocate(size)
+        })?;
+        memory.seal(size)?;
         let mapping = CachedMapping::new(&memory, size, maintenance)?;
         Ok(Maintained { memory, mapping, maintenance, size })
     }

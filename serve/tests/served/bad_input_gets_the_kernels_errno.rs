@@ -147,8 +147,8 @@ fn a_file_without_its_size_is_no_buffer_yet() {
             refused(sync(&file, 1), libc::EINVAL);
             refused(sys::ioctl(&file, DMA_BUF_IOCTL_QUERY, &mut [0; 120]), libc::EINVAL);
             refused(File::open(service.device(heap, "b")), libc::EINVAL);
-            let client = dmabuf::DmaBuf::from_fd(file.into()).unwrap();
-            assert!(client.map().is_err());
+            let client = dmabuf::DmaBuf::from_fd(file.into());
+            assert!(matches!(client, Err(dmabuf::Error::NoSize)));
         }
     });
 }
