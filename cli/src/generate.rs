@@ -7,6 +7,7 @@ use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
 use crate::Cli;
+use crate::output::print;
 
 /// What `dmabuf completions` takes.
 #[derive(Args)]
@@ -24,11 +25,10 @@ pub struct Man {
 }
 
 /// Prints a completion script.
-pub fn completions(options: &Completions) {
+pub fn completions(options: &Completions) -> Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(options.shell, &mut Cli::command(), "dmabuf", &mut script);
-    // A pager that is closed early, or `head`, is no reason to panic.
-    let _ = std::io::Write::write_all(&mut std::io::stdout(), &script);
+    print(&String::from_utf8(script)?)
 }
 
 /// Writes `dmabuf.1`, and a page for each subcommand.

@@ -11,6 +11,8 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 use serde::Serialize;
 
+use crate::output::print;
+
 /// What `dmabuf info` takes.
 #[derive(Args)]
 pub struct Options {
@@ -50,11 +52,10 @@ pub fn run(options: &Options) -> Result<()> {
     );
     let info = Info::new(&options.path, &buffer);
     if options.json {
-        println!("{}", serde_json::to_string_pretty(&info)?);
+        print(&(serde_json::to_string_pretty(&info)? + "\n"))
     } else {
-        info.print();
+        print(&info.text())
     }
-    Ok(())
 }
 
 fn open(path: &Path) -> Result<DmaBuf> {
@@ -124,7 +125,8 @@ impl Info {
         }
     }
 
-    fn print(&self) {
+    /// The same for people: a line for each.
+    fn text(&self) -> String {
         let answer = |known: Option<bool>| match known {
             Some(true) => "yes".to_owned(),
             Some(false) => "no".to_owned(),
@@ -145,9 +147,8 @@ impl Info {
             ("granule", self.granule.map_or("unknown".into(), |bytes| format!("{bytes} bytes"))),
             ("size is fixed", answer(self.fixed_size)),
         ];
-        for (what, value) in lines {
-            anstream::println!("{BOLD}{what:<15}{BOLD:#} {value}");
-        }
+        let line = |(what, value)| format!("{BOLD}{what:<15}{BOLD:#} {value}\n");
+        lines.map(line).concat()
     }
 }
 

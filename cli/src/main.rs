@@ -3,6 +3,7 @@
 mod demo;
 mod generate;
 mod info;
+mod output;
 mod serve;
 
 use std::io::{self, IsTerminal};
@@ -50,7 +51,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Demo(options) => return demo::run(&options),
         Command::Serve(options) => serve::run(options)?,
         Command::Info(options) => info::run(&options)?,
-        Command::Completions(options) => generate::completions(&options),
+        Command::Completions(options) => generate::completions(&options)?,
         Command::Man(options) => generate::man(&options)?,
         Command::Role(role) => return demo::play(role),
     }

@@ -79,7 +79,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     if *json {
         report.print_json()?
     } else {
-        report.print()
+        report.print()?
     }
     Ok(if report.kept() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
