@@ -52,10 +52,15 @@ fn failures_name_the_path_and_the_next_step() {
     let dir = tempfile::tempdir().unwrap();
     let text = dir.path().join("text.png");
     std::fs::write(&text, "no picture").unwrap();
-    let out = text.join("out");
-    let (text, out) = (text.to_str().unwrap(), out.to_str().unwrap());
+    let (out, huge) = (text.join("out"), dir.path().join("huge.png"));
+    std::fs::write(&huge, png_header(100_000, 100_000)).unwrap();
+    let [text, out, huge] = [&text, &out, &huge].map(|path| path.to_str().unwrap());
     for (arguments, words) in [
         (vec!["demo", text], ["cannot read the picture", "give PNG or JPEG files"]),
+        (
+            vec!["demo", huge],
+            ["100000x100000 pixels are 4 GiB or more", "choose a smaller picture"],
+        ),
         (vec!["demo", "--out", out], ["cannot create", "--out"]),
         (vec!["info", "/nowhere/at/all"], ["cannot open /nowhere/at/all", "No such file"]),
         (vec!["info", text], ["is no dma-buf", "/proc/PID/fd/N"]),
@@ -69,6 +74,25 @@ fn failures_name_the_path_and_the_next_step() {
             assert_eq!(message.matches(word).count(), 1, "{word:?} once in {message}");
         }
     }
+}
+
+/// The beginning of a PNG file in RGB, up to where its pixels would follow.
+fn png_header(width: u32, height: u32) -> Vec<u8> {
+    let mut file = b"\x89PNG\r\n\x1a\n".to_vec();
+    let size = [width.to_be_bytes(), height.to_be_bytes()].concat();
+    for (name, body) in [(b"IHDR", [&size[..], &[8, 2, 0, 0, 0]].concat()), (b"IDAT", vec![])] {
+        let chunk = [&name[..], &body].concat();
+        file.extend((body.len() as u32).to_be_bytes());
+        file.extend(&chunk);
+        file.extend(crc32(&chunk).to_be_bytes());
+    }
+    file
+}
+
+/// The checksum of PNG: ISO 3309, least significant bit first.
+fn crc32(bytes: &[u8]) -> u32 {
+    let shift = |crc: u32, _| if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 };
+    !bytes.iter().fold(!0, |crc, &byte| (0..8).fold(crc ^ u32::from(byte), shift))
 }
 
 #[test]
