@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use clap::{Args, CommandFactory};
+use clap::{Args, Command, CommandFactory};
 use clap_complete::Shell;
 
 use crate::Cli;
@@ -27,8 +27,18 @@ pub struct Man {
 /// Prints a completion script.
 pub fn completions(options: &Completions) -> Result<()> {
     let mut script = Vec::new();
-    clap_complete::generate(options.shell, &mut Cli::command(), "dmabuf", &mut script);
+    clap_complete::generate(options.shell, &mut visible(), "dmabuf", &mut script);
     print(&String::from_utf8(script)?)
+}
+
+/// The command line without its hidden commands, which completions would offer.
+fn visible() -> Command {
+    let all = Cli::command();
+    let shown = all.get_subcommands().filter(|command| !command.is_hide_set()).cloned();
+    Command::new("dmabuf")
+        .version(env!("CARGO_PKG_VERSION"))
+        .args(all.get_arguments().cloned())
+        .subcommands(shown)
 }
 
 /// Writes `dmabuf.1`, and a page for each subcommand.

@@ -29,7 +29,12 @@ fn completions_are_for_the_shell_that_was_named() {
     {
         let output = dmabuf().args(["completions", shell]).output().unwrap();
         assert!(output.status.success());
-        assert!(stdout(&output).contains(mark), "{shell}");
+        let script = stdout(&output);
+        assert!(script.contains(mark) && script.contains("serve"), "{shell}");
+        assert!(script.contains("user-bytes") && script.contains("version"), "{shell}");
+        for hidden in ["role", "edit-by-route"] {
+            assert!(!script.contains(hidden), "{hidden} is offered in {shell}");
+        }
     }
     let output = dmabuf().args(["completions", "csh"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
