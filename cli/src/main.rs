@@ -71,10 +71,11 @@ fn explain(error: &anyhow::Error) -> String {
     sentence
 }
 
-/// What is logged is said by RUST_LOG; if it is not set, warnings and errors are. The FUSE library
-/// warns of every call that a file system may well leave out.
+/// What is logged is said by RUST_LOG; if it is not set, warnings and errors are. Not the FUSE
+/// library's: it warns of every call that a file system may well leave out, and its errors are told
+/// by ours.
 fn log_to_stderr() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or(EnvFilter::new("warn,fuser=error"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or(EnvFilter::new("warn,fuser=off"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(io::stderr().is_terminal())

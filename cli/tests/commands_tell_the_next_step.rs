@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::process::Command;
+
 use common::{dmabuf, stderr, stdout};
 
 #[test]
@@ -79,6 +81,27 @@ fn failures_name_the_path_and_the_next_step() {
             assert_eq!(message.matches(word).count(), 1, "{word:?} once in {message}");
         }
     }
+}
+
+#[test]
+fn a_service_that_cannot_mount_says_so_once() {
+    let hide = "mount -t tmpfs none /dev && exec \"$0\" \"$@\"";
+    let without_fuse = |program| {
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--mount", "--map-root-user", "sh", "-c", hide, program]);
+        unshare.env_remove("RUST_LOG");
+        unshare
+    };
+    if !without_fuse("true").output().is_ok_and(|output| output.status.success()) {
+        println!("not tested: no mount namespace can be made to hide /dev in");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mut serve = without_fuse(env!("CARGO_BIN_EXE_dmabuf"));
+    let output = serve.args(["serve", "--exit-with-parent"]).arg(dir.path()).output().unwrap();
+    let message = stderr(&output);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(message.starts_with("dmabuf: ") && message.lines().count() == 1, "{message}");
 }
 
 /// The beginning of a PNG file in RGB, up to where its pixels would follow.
