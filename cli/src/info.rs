@@ -43,6 +43,11 @@ struct Info {
 
 /// Looks at the buffer and prints what it is.
 pub fn run(options: &Options) -> Result<()> {
+    ensure!(
+        !options.path.is_dir(),
+        "{} is a directory: give a file in it, as MOUNT/HEAP/NAME is one",
+        options.path.display()
+    );
     let buffer = open(&options.path)?;
     ensure!(
         buffer.kind() != Kind::Other,

@@ -70,6 +70,7 @@ fn failures_name_the_path_and_the_next_step() {
         ),
         (vec!["demo", "--out", out], ["cannot create", "--out"]),
         (vec!["info", "/nowhere/at/all"], ["cannot open /nowhere/at/all", "No such file"]),
+        (vec!["info", "/tmp"], ["/tmp is a directory", "give a file in it"]),
         (vec!["info", text], ["is no dma-buf", "/proc/PID/fd/N"]),
         (vec!["man", "/nowhere/at/all"], ["cannot write manual pages", "No such file"]),
     ] {
