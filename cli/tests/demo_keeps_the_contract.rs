@@ -136,6 +136,8 @@ fn people_get_a_table_without_escapes_where_there_is_no_terminal() {
         assert!(table.contains(words), "{words:?} in\n{table}");
     }
     assert!(table.contains("checked, none: process "), "{table}");
+    let two = table.contains("dmabuf demo, served") && !table.contains("client in C is left out");
+    assert_eq!(table.contains("of both clients together"), two, "{table}");
     assert_nothing_is_left(&dir);
 }
 

@@ -90,6 +90,11 @@ impl Report<'_> {
             "{DIM}µs a bracket: the median, from before it begins until it has ended, with the edit \
              and its page faults.{DIM:#}\n"
         );
+        if self.stage.clients().len() == 2 {
+            text += &format!(
+                "{DIM}Bytes synced, brackets and violations: of both clients together.{DIM:#}\n"
+            );
+        }
         text
     }
 
