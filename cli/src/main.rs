@@ -42,7 +42,7 @@ fn main() -> ExitCode {
     log_to_stderr();
     run(Cli::parse().command).unwrap_or_else(|error| {
         eprintln!("dmabuf: {}", explain(&error));
-        ExitCode::FAILURE
+        error.downcast_ref().map_or(ExitCode::FAILURE, demo::Interrupted::exit_code)
     })
 }
 

@@ -201,15 +201,17 @@ fn a_mistake_that_pages_do_not_show_is_told_and_breaks_no_promise() {
 
 #[test]
 fn a_demo_that_is_interrupted_cleans_up() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut child =
-        demo(dmabuf(), &dir).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    wait_for_rows(&dir);
-    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
-    assert!(!child.wait().unwrap().success());
-    let output = child.wait_with_output().unwrap();
-    assert!(stderr(&output).contains("interrupted"), "{}", stderr(&output));
-    assert_nothing_is_left(&dir);
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+        let dir = tempfile::tempdir().unwrap();
+        let child =
+            demo(dmabuf(), &dir).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        wait_for_rows(&dir);
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{}", stderr(&output));
+        assert_eq!(stderr(&output).lines().last(), Some("dmabuf: interrupted"));
+        assert_nothing_is_left(&dir);
+    }
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -84,19 +84,31 @@ pub fn wait(child: &mut Child, limit: Duration) -> Result<Option<ExitStatus>> {
 /// From now on SIGINT and SIGTERM end the story at its next step, so that it cleans up.
 pub fn catch_interrupts() -> Result<()> {
     for signal in [SIGINT, SIGTERM] {
-        signal_hook::flag::register(signal, interrupted().clone())?;
+        signal_hook::flag::register_usize(signal, interrupted().clone(), signal as usize)?;
     }
     Ok(())
 }
 
 /// An error once a signal has come.
 pub fn check_interrupt() -> Result<()> {
-    if interrupted().load(Ordering::Relaxed) { Err(Interrupted.into()) } else { Ok(()) }
+    match interrupted().load(Ordering::Relaxed) {
+        0 => Ok(()),
+        signal => Err(Interrupted { signal: signal as u8 }.into()),
+    }
 }
 
 /// A signal asked for the end.
 #[derive(Debug)]
-pub struct Interrupted;
+pub struct Interrupted {
+    signal: u8,
+}
+
+impl Interrupted {
+    /// What a shell would report of a process that died of the signal.
+    pub fn exit_code(&self) -> ExitCode {
+        ExitCode::from(128 + self.signal)
+    }
+}
 
 impl std::fmt::Display for Interrupted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -106,7 +118,8 @@ impl std::fmt::Display for Interrupted {
 
 impl std::error::Error for Interrupted {}
 
-fn interrupted() -> &'static Arc<AtomicBool> {
-    static FLAG: OnceLock<Arc<AtomicBool>> = OnceLock::new();
-    FLAG.get_or_init(Arc::default)
+/// The signal that came, or 0.
+fn interrupted() -> &'static Arc<AtomicUsize> {
+    static SIGNAL: OnceLock<Arc<AtomicUsize>> = OnceLock::new();
+    SIGNAL.get_or_init(Arc::default)
 }
