@@ -180,7 +180,8 @@ fn a_client_that_does_not_edit_breaks_the_promise_of_every_row_it_is_in() {
 #[test]
 fn without_a_c_compiler_the_client_in_rust_is_enough() {
     let dir = tempfile::tempdir().unwrap();
-    let (status, document) = demo_with_compiler("echo broken >&2; exit 1", &dir);
+    let many = "yes 'edit.c: warning' | head -n 20000 >&2; echo broken >&2; exit 1";
+    let (status, document) = demo_with_compiler(many, &dir);
     assert_eq!(status, Some(0));
     if document["stage"] == "served" {
         let note = document["notes"][0].as_str().unwrap();
