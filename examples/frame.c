@@ -26,9 +26,19 @@ static int sync_buffer(int fd, __u64 flags)
 int main(int argc, char **argv)
 {
 	const size_t size = 4096;
-	int fd = argc == 2 ? open(argv[1], O_RDWR) : -1;
-	char *bytes = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	char *bytes;
+	int fd;
 
+	if (argc != 2) {
+		fprintf(stderr, "usage: frame BUFFER\n");
+		return 2;
+	}
+	fd = open(argv[1], O_RDWR);
+	if (fd == -1) {
+		perror(argv[1]);
+		return 1;
+	}
+	bytes = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (bytes == MAP_FAILED || sync_buffer(fd, DMA_BUF_SYNC_START | DMA_BUF_SYNC_RW)) {
 		perror("frame");
 		return 1;

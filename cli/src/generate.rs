@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use clap::{Args, CommandFactory};
+use clap::{Args, Command, CommandFactory};
 use clap_complete::Shell;
 
 use crate::Cli;
+use crate::output::print;
 
 /// What `dmabuf completions` takes.
 #[derive(Args)]
@@ -24,11 +25,20 @@ pub struct Man {
 }
 
 /// Prints a completion script.
-pub fn completions(options: &Completions) {
+pub fn completions(options: &Completions) -> Result<()> {
     let mut script = Vec::new();
-    clap_complete::generate(options.shell, &mut Cli::command(), "dmabuf", &mut script);
-    // A pager that is closed early, or `head`, is no reason to panic.
-    let _ = std::io::Write::write_all(&mut std::io::stdout(), &script);
+    clap_complete::generate(options.shell, &mut visible(), "dmabuf", &mut script);
+    print(&String::from_utf8(script)?)
+}
+
+/// The command line without its hidden commands, which completions would offer.
+fn visible() -> Command {
+    let all = Cli::command();
+    let shown = all.get_subcommands().filter(|command| !command.is_hide_set()).cloned();
+    Command::new("dmabuf")
+        .version(env!("CARGO_PKG_VERSION"))
+        .args(all.get_arguments().cloned())
+        .subcommands(shown)
 }
 
 /// Writes `dmabuf.1`, and a page for each subcommand.

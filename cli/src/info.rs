@@ -11,6 +11,8 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 use serde::Serialize;
 
+use crate::output::print;
+
 /// What `dmabuf info` takes.
 #[derive(Args)]
 pub struct Options {
@@ -41,6 +43,11 @@ struct Info {
 
 /// Looks at the buffer and prints what it is.
 pub fn run(options: &Options) -> Result<()> {
+    ensure!(
+        !options.path.is_dir(),
+        "{} is a directory: give a file in it, as MOUNT/HEAP/NAME is one",
+        options.path.display()
+    );
     let buffer = open(&options.path)?;
     ensure!(
         buffer.kind() != Kind::Other,
@@ -50,11 +57,10 @@ pub fn run(options: &Options) -> Result<()> {
     );
     let info = Info::new(&options.path, &buffer);
     if options.json {
-        println!("{}", serde_json::to_string_pretty(&info)?);
+        print(&(serde_json::to_string_pretty(&info)? + "\n"))
     } else {
-        info.print();
+        print(&info.text())
     }
-    Ok(())
 }
 
 fn open(path: &Path) -> Result<DmaBuf> {
@@ -124,30 +130,49 @@ impl Info {
         }
     }
 
-    fn print(&self) {
-        let answer = |known: Option<bool>| match known {
-            Some(true) => "yes".to_owned(),
-            Some(false) => "no".to_owned(),
+    /// The same for people: a line for each.
+    fn text(&self) -> String {
+        let answer = |known: Option<bool>, yes: &str, no: &str| match known {
+            Some(true) => yes.to_owned(),
+            Some(false) => no.to_owned(),
             None => "unknown".to_owned(),
+        };
+        let bytes = |count: u64| match count {
+            1 => "1 byte".to_owned(),
+            count => format!("{count} bytes"),
+        };
+        let mmap = match self.mmap {
+            Some("read") => "for reading only",
+            Some("read-write") => "for reading and writing",
+            Some(other) => other,
+            None => "unknown until it is tried",
         };
         let text = |known: &Option<String>| known.clone().unwrap_or("none".into());
         let lines = [
             ("kind", self.kind.clone()),
-            ("size", format!("{} bytes", self.size)),
+            ("size", bytes(self.size)),
             ("exporter", text(&self.exporter)),
             ("name", text(&self.name)),
-            ("can be mapped", self.mmap.unwrap_or("unknown until it is tried").to_owned()),
-            ("coherent", answer(self.coherent)),
-            ("needs brackets", answer(self.bracket)),
-            ("ranges pay", answer(self.range)),
-            ("tracks pages", answer(self.tracked)),
-            ("reports strays", answer(self.checked)),
-            ("granule", self.granule.map_or("unknown".into(), |bytes| format!("{bytes} bytes"))),
-            ("size is fixed", answer(self.fixed_size)),
+            ("size is fixed", answer(self.fixed_size, "yes", "no")),
+            ("can be mapped", mmap.to_owned()),
+            (
+                "CPU and devices",
+                answer(self.coherent, "coherent: they see one memory", "not coherent"),
+            ),
+            ("brackets", answer(self.bracket, "needed", "not needed")),
+            (
+                "range brackets",
+                answer(self.range, "cheaper than whole ones", "no cheaper than whole ones"),
+            ),
+            (
+                "touched pages",
+                answer(self.tracked, "tracked: a bracket moves no others", "not tracked"),
+            ),
+            ("stray accesses", answer(self.checked, "reported", "not reported")),
+            ("granule", self.granule.map_or("unknown".into(), bytes)),
         ];
-        for (what, value) in lines {
-            anstream::println!("{BOLD}{what:<15}{BOLD:#} {value}");
-        }
+        let line = |(what, value)| format!("{BOLD}{what:<15}{BOLD:#} {value}\n");
+        lines.map(line).concat()
     }
 }
 

@@ -3,6 +3,7 @@
 mod demo;
 mod generate;
 mod info;
+mod output;
 mod serve;
 
 use std::io::{self, IsTerminal};
@@ -41,7 +42,7 @@ fn main() -> ExitCode {
     log_to_stderr();
     run(Cli::parse().command).unwrap_or_else(|error| {
         eprintln!("dmabuf: {}", explain(&error));
-        ExitCode::FAILURE
+        error.downcast_ref().map_or(ExitCode::FAILURE, demo::Interrupted::exit_code)
     })
 }
 
@@ -50,7 +51,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Demo(options) => return demo::run(&options),
         Command::Serve(options) => serve::run(options)?,
         Command::Info(options) => info::run(&options)?,
-        Command::Completions(options) => generate::completions(&options),
+        Command::Completions(options) => generate::completions(&options)?,
         Command::Man(options) => generate::man(&options)?,
         Command::Role(role) => return demo::play(role),
     }
@@ -70,10 +71,11 @@ fn explain(error: &anyhow::Error) -> String {
     sentence
 }
 
-/// What is logged is said by RUST_LOG; if it is not set, warnings and errors are. The FUSE library
-/// warns of every call that a file system may well leave out.
+/// What is logged is said by RUST_LOG; if it is not set, warnings and errors are. Not the FUSE
+/// library's: it warns of every call that a file system may well leave out, and its errors are told
+/// by ours.
 fn log_to_stderr() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or(EnvFilter::new("warn,fuser=error"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or(EnvFilter::new("warn,fuser=off"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(io::stderr().is_terminal())

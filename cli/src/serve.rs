@@ -7,6 +7,8 @@ use clap::Args;
 use dmabuf_serve::export::Quota;
 use rustix::process::{Signal, set_parent_process_death_signal};
 
+use crate::output::print;
+
 /// What `dmabuf serve` takes.
 #[derive(Args)]
 pub struct Options {
@@ -30,5 +32,10 @@ pub fn run(options: Options) -> Result<()> {
     }
     let quota = Quota { bytes: options.user_bytes, buffers: options.user_buffers };
     let served = dmabuf_serve::Options { mountpoint: options.mount, quota, ..Default::default() };
-    Ok(dmabuf_serve::run(served, |mount| println!("ready {}", mount.display()))?)
+    Ok(dmabuf_serve::run(served, |mount| {
+        // Who waits for the line is told nothing; those who use the mount lose nothing.
+        if let Err(error) = print(&format!("ready {}\n", mount.display())) {
+            tracing::warn!("cannot say that the mount is ready: {error:#}");
+        }
+    })?)
 }

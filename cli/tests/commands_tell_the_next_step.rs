@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::process::Command;
+
 use common::{dmabuf, stderr, stdout};
 
 #[test]
@@ -29,7 +31,12 @@ fn completions_are_for_the_shell_that_was_named() {
     {
         let output = dmabuf().args(["completions", shell]).output().unwrap();
         assert!(output.status.success());
-        assert!(stdout(&output).contains(mark), "{shell}");
+        let script = stdout(&output);
+        assert!(script.contains(mark) && script.contains("serve"), "{shell}");
+        assert!(script.contains("user-bytes") && script.contains("version"), "{shell}");
+        for hidden in ["role", "edit-by-route"] {
+            assert!(!script.contains(hidden), "{hidden} is offered in {shell}");
+        }
     }
     let output = dmabuf().args(["completions", "csh"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
@@ -52,12 +59,18 @@ fn failures_name_the_path_and_the_next_step() {
     let dir = tempfile::tempdir().unwrap();
     let text = dir.path().join("text.png");
     std::fs::write(&text, "no picture").unwrap();
-    let out = text.join("out");
-    let (text, out) = (text.to_str().unwrap(), out.to_str().unwrap());
+    let (out, huge) = (text.join("out"), dir.path().join("huge.png"));
+    std::fs::write(&huge, png_header(100_000, 100_000)).unwrap();
+    let [text, out, huge] = [&text, &out, &huge].map(|path| path.to_str().unwrap());
     for (arguments, words) in [
         (vec!["demo", text], ["cannot read the picture", "give PNG or JPEG files"]),
+        (
+            vec!["demo", huge],
+            ["100000x100000 pixels are 4 GiB or more", "choose a smaller picture"],
+        ),
         (vec!["demo", "--out", out], ["cannot create", "--out"]),
         (vec!["info", "/nowhere/at/all"], ["cannot open /nowhere/at/all", "No such file"]),
+        (vec!["info", "/tmp"], ["/tmp is a directory", "give a file in it"]),
         (vec!["info", text], ["is no dma-buf", "/proc/PID/fd/N"]),
         (vec!["man", "/nowhere/at/all"], ["cannot write manual pages", "No such file"]),
     ] {
@@ -69,6 +82,46 @@ fn failures_name_the_path_and_the_next_step() {
             assert_eq!(message.matches(word).count(), 1, "{word:?} once in {message}");
         }
     }
+}
+
+#[test]
+fn a_service_that_cannot_mount_says_so_once() {
+    let hide = "mount -t tmpfs none /dev && exec \"$0\" \"$@\"";
+    let without_fuse = |program| {
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--mount", "--map-root-user", "sh", "-c", hide, program]);
+        unshare.env_remove("RUST_LOG");
+        unshare
+    };
+    if !without_fuse("true").output().is_ok_and(|output| output.status.success()) {
+        println!("not tested: no mount namespace can be made to hide /dev in");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mut serve = without_fuse(env!("CARGO_BIN_EXE_dmabuf"));
+    let output = serve.args(["serve", "--exit-with-parent"]).arg(dir.path()).output().unwrap();
+    let message = stderr(&output);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(message.starts_with("dmabuf: ") && message.lines().count() == 1, "{message}");
+}
+
+/// The beginning of a PNG file in RGB, up to where its pixels would follow.
+fn png_header(width: u32, height: u32) -> Vec<u8> {
+    let mut file = b"\x89PNG\r\n\x1a\n".to_vec();
+    let size = [width.to_be_bytes(), height.to_be_bytes()].concat();
+    for (name, body) in [(b"IHDR", [&size[..], &[8, 2, 0, 0, 0]].concat()), (b"IDAT", vec![])] {
+        let chunk = [&name[..], &body].concat();
+        file.extend((body.len() as u32).to_be_bytes());
+        file.extend(&chunk);
+        file.extend(crc32(&chunk).to_be_bytes());
+    }
+    file
+}
+
+/// The checksum of PNG: ISO 3309, least significant bit first.
+fn crc32(bytes: &[u8]) -> u32 {
+    let shift = |crc: u32, _| if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 };
+    !bytes.iter().fold(!0, |crc, &byte| (0..8).fold(crc ^ u32::from(byte), shift))
 }
 
 #[test]

@@ -136,6 +136,8 @@ fn people_get_a_table_without_escapes_where_there_is_no_terminal() {
         assert!(table.contains(words), "{words:?} in\n{table}");
     }
     assert!(table.contains("checked, none: process "), "{table}");
+    let two = table.contains("dmabuf demo, served") && !table.contains("client in C is left out");
+    assert_eq!(table.contains("of both clients together"), two, "{table}");
     assert_nothing_is_left(&dir);
 }
 
@@ -178,7 +180,8 @@ fn a_client_that_does_not_edit_breaks_the_promise_of_every_row_it_is_in() {
 #[test]
 fn without_a_c_compiler_the_client_in_rust_is_enough() {
     let dir = tempfile::tempdir().unwrap();
-    let (status, document) = demo_with_compiler("echo broken >&2; exit 1", &dir);
+    let many = "yes 'edit.c: warning' | head -n 20000 >&2; echo broken >&2; exit 1";
+    let (status, document) = demo_with_compiler(many, &dir);
     assert_eq!(status, Some(0));
     if document["stage"] == "served" {
         let note = document["notes"][0].as_str().unwrap();
@@ -199,15 +202,17 @@ fn a_mistake_that_pages_do_not_show_is_told_and_breaks_no_promise() {
 
 #[test]
 fn a_demo_that_is_interrupted_cleans_up() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut child =
-        demo(dmabuf(), &dir).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    wait_for_rows(&dir);
-    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
-    assert!(!child.wait().unwrap().success());
-    let output = child.wait_with_output().unwrap();
-    assert!(stderr(&output).contains("interrupted"), "{}", stderr(&output));
-    assert_nothing_is_left(&dir);
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+        let dir = tempfile::tempdir().unwrap();
+        let child =
+            demo(dmabuf(), &dir).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        wait_for_rows(&dir);
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{}", stderr(&output));
+        assert_eq!(stderr(&output).lines().last(), Some("dmabuf: interrupted"));
+        assert_nothing_is_left(&dir);
+    }
 }
 
 #[test]

@@ -38,7 +38,16 @@ fn a_memfd_is_told_with_its_size_and_seals() {
 fn people_are_told_the_same_in_words() {
     let (_fd, path) = memfd(SealFlags::WRITE);
     let text = stdout(&dmabuf().args(["info", &path]).output().unwrap());
-    for line in ["kind            memfd", "size            8192 bytes", "can be mapped   read"] {
+    for line in [
+        "kind            memfd",
+        "size            8192 bytes",
+        "can be mapped   for reading only",
+        "CPU and devices coherent: they see one memory",
+        "brackets        not needed",
+        "range brackets  no cheaper than whole ones",
+        "stray accesses  not reported",
+        "granule         1 byte",
+    ] {
         assert!(text.lines().any(|found| found == line), "{line:?} in\n{text}");
     }
 }

@@ -33,6 +33,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Args;
 
+pub use child::Interrupted;
 pub use roles::{Role, play};
 
 use crate::explain;
@@ -74,12 +75,13 @@ pub fn run(options: &Options) -> Result<ExitCode> {
 
     let contact_sheet = out.join("contact-sheet.png");
     contact_sheet::save(&rows, &frames[0], out, &contact_sheet)?;
+    child::check_interrupt()?;
     let report =
         Report { stage: &*stage, notes: &notes, rows: &rows, out, contact_sheet: &contact_sheet };
     if *json {
         report.print_json()?
     } else {
-        report.print()
+        report.print()?
     }
     Ok(if report.kept() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

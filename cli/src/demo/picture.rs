@@ -34,18 +34,23 @@ pub struct Rectangle {
 impl Picture {
     /// Reads a PNG or JPEG file, the right way up.
     pub fn open(path: &Path) -> Result<Picture> {
-        let read = || -> Result<DynamicImage> {
-            let mut decoder = ImageReader::open(path)?.with_guessed_format()?.into_decoder()?;
-            let orientation = decoder.orientation()?;
+        let cannot_read =
+            || format!("cannot read the picture {}: give PNG or JPEG files", path.display());
+        let cannot_use = || format!("cannot use the picture {}", path.display());
+        let header =
+            || -> Result<_> { Ok(ImageReader::open(path)?.with_guessed_format()?.into_decoder()?) };
+        let decode = |mut decoder| -> Result<DynamicImage> {
+            let orientation = ImageDecoder::orientation(&mut decoder)?;
             let mut image = DynamicImage::from_decoder(decoder)?;
             image.apply_orientation(orientation);
             Ok(image)
         };
-        let image = read().with_context(|| {
-            format!("cannot read the picture {}: give PNG or JPEG files", path.display())
-        })?;
+        let decoder = header().with_context(cannot_read)?;
+        // Before memory is allocated for as many pixels as the file claims to have.
+        check_size(decoder.dimensions()).with_context(cannot_use)?;
+        let image = decode(decoder).with_context(cannot_read)?;
         let picture = Picture::from_rgb(&image.into_rgb8());
-        picture.check().with_context(|| format!("cannot use the picture {}", path.display()))?;
+        picture.check_rows().with_context(cannot_use)?;
         Ok(picture)
     }
 
@@ -129,19 +134,12 @@ impl Picture {
         self.pixels().zip(other.pixels()).filter(|(ours, theirs)| ours != theirs).count() as u64
     }
 
-    /// A rectangle needs an upper half, and the vendors' ioctl names offsets in 32 bits.
-    fn check(&self) -> Result<()> {
+    /// A rectangle needs an upper half.
+    fn check_rows(&self) -> Result<()> {
         ensure!(
             self.height >= 2,
             "{}x{} pixels are too few: the upper half of a rectangle in it must be a row, so choose a \
              picture of two rows or more",
-            self.width,
-            self.height
-        );
-        ensure!(
-            u32::try_from(self.bytes.len()).is_ok(),
-            "{}x{} pixels are 4 GiB or more, past what DMA_BUF_IOCTL_SYNC_PARTIAL can name: choose a \
-             smaller picture",
             self.width,
             self.height
         );
@@ -151,6 +149,16 @@ impl Picture {
     fn pixels(&self) -> impl Iterator<Item = [u8; 4]> {
         self.bytes.chunks_exact(4).map(|pixel| pixel.try_into().expect("four bytes"))
     }
+}
+
+/// The vendors' ioctl names offsets in 32 bits.
+fn check_size((width, height): (u32, u32)) -> Result<()> {
+    ensure!(
+        u64::from(width) * u64::from(height) <= u64::from(u32::MAX / BYTES_PER_PIXEL),
+        "{width}x{height} pixels are 4 GiB or more, past what DMA_BUF_IOCTL_SYNC_PARTIAL can name: \
+         choose a smaller picture"
+    );
+    Ok(())
 }
 
 /// Writes a PNG file.

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::contract::{Outcome, Promise, Row, Way};
 use super::stage::{Stage, Stats, Violation};
 use super::story;
+use crate::output::print;
 
 /// The end of the story.
 pub struct Report<'a> {
@@ -46,16 +47,13 @@ impl Report<'_> {
     }
 
     /// Prints the table, what was found, and the verdict.
-    pub fn print(&self) {
+    pub fn print(&self) -> Result<()> {
         let (name, what) = (self.stage.name(), self.stage.describe());
-        anstream::println!("{BOLD}dmabuf demo{BOLD:#}, {name}: {what}");
+        let mut text = format!("{BOLD}dmabuf demo{BOLD:#}, {name}: {what}\n");
         for note in self.notes {
-            anstream::println!("{YELLOW}note:{YELLOW:#} {note}");
+            text += &format!("{YELLOW}note:{YELLOW:#} {note}\n");
         }
-        anstream::println!();
-        self.print_table();
-        self.print_findings();
-        self.print_verdict();
+        print(&[text, self.table(), self.findings(), self.verdict()].join("\n"))
     }
 
     /// Prints the same as one JSON document.
@@ -67,11 +65,10 @@ impl Report<'_> {
             rows: self.rows.iter().map(|row| RowDocument::new(row, self.out)).collect(),
             contact_sheet: self.contact_sheet,
         };
-        println!("{}", serde_json::to_string_pretty(&document)?);
-        Ok(())
+        print(&(serde_json::to_string_pretty(&document)? + "\n"))
     }
 
-    fn print_table(&self) {
+    fn table(&self) -> String {
         let cells: Vec<_> = self.rows.iter().map(cells).collect();
         let widths: Vec<usize> = (0..COLUMNS.len())
             .map(|column| {
@@ -80,65 +77,68 @@ impl Report<'_> {
             })
             .collect();
         let heads = COLUMNS.map(|(head, _)| (head.to_owned(), BOLD));
-        print_line(&heads, &widths);
+        let mut text = line(&heads, &widths);
         let mut last = None;
         for (row, mut cells) in self.rows.iter().zip(cells) {
             if last == Some(row.heap) {
                 cells[0].0.clear();
             }
             last = Some(row.heap);
-            print_line(&cells, &widths);
+            text += &line(&cells, &widths);
         }
-        anstream::println!(
+        text += &format!(
             "{DIM}µs a bracket: the median, from before it begins until it has ended, with the edit \
-             and its page faults.{DIM:#}"
+             and its page faults.{DIM:#}\n"
         );
-        anstream::println!();
+        if self.stage.clients().len() == 2 {
+            text += &format!(
+                "{DIM}Bytes synced, brackets and violations: of both clients together.{DIM:#}\n"
+            );
+        }
+        text
     }
 
     /// The first violation of each row that has any, and why unmappable buffers were not mapped.
-    fn print_findings(&self) {
+    fn findings(&self) -> String {
+        let mut text = String::new();
         for row in self.rows {
             if let Some(first) = row.violations().next() {
-                anstream::println!("{}, {}: {}", row.heap, way(row), describe(first));
+                text += &format!("{}, {}: {}\n", row.heap, way(row), describe(first));
             }
             if row.hides_strays() {
                 let why = "both halves of a rectangle are on one page, so pages do not show it";
-                anstream::println!("{}, {}: {why}", row.heap, way(row));
+                text += &format!("{}, {}: {why}\n", row.heap, way(row));
             }
             if let Some(first) = row.refusals.first() {
-                anstream::println!("{}: {first}", row.heap);
+                text += &format!("{}: {first}\n", row.heap);
             }
         }
-        anstream::println!();
+        text
     }
 
-    fn print_verdict(&self) {
+    fn verdict(&self) -> String {
         let wrong: Vec<&Row> =
             self.rows.iter().filter(|row| !row.objections().is_empty()).collect();
-        let all = self.rows.len();
-        if wrong.is_empty() {
-            anstream::println!("{GREEN}All {all} rows came out as the contract says.{GREEN:#}");
+        let (all, count) = (self.rows.len(), wrong.len());
+        let mut text = if wrong.is_empty() {
+            format!("{GREEN}All {all} rows came out as the contract says.{GREEN:#}\n")
         } else {
-            let count = wrong.len();
-            anstream::println!(
-                "{RED}{count} of {all} rows did not come out as the contract says:{RED:#}"
-            );
-        }
+            format!("{RED}{count} of {all} rows did not come out as the contract says:{RED:#}\n")
+        };
         for row in wrong {
-            anstream::println!("  {}, {}: {}", row.heap, way(row), row.objections().join("; "));
+            text += &format!("  {}, {}: {}\n", row.heap, way(row), row.objections().join("; "));
         }
-        anstream::println!("Pictures: {}", self.contact_sheet.display());
+        text + &format!("Pictures: {}\n", self.contact_sheet.display())
     }
 }
 
-fn print_line(cells: &[(String, Style)], widths: &[usize]) {
+fn line(cells: &[(String, Style)], widths: &[usize]) -> String {
     let mut line = String::new();
     for ((&(_, number), (text, style)), &width) in COLUMNS.iter().zip(cells).zip(widths) {
         let padded = if number { format!("{text:>width$}") } else { format!("{text:<width$}") };
         line += &format!("{style}{padded}{style:#}   ");
     }
-    anstream::println!("{}", line.trim_end());
+    format!("{}\n", line.trim_end())
 }
 
 fn cells(row: &Row) -> [(String, Style); COLUMNS.len()] {

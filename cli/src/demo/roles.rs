@@ -12,6 +12,7 @@ use clap::{Args, Subcommand};
 use dmabuf::{DmaBuf, Route};
 
 use super::picture::{self, Picture, Rectangle};
+use crate::output::print;
 
 /// The unmodified client. It shares a binary with the demo, and nothing else.
 #[path = "../../../examples/edit.rs"]
@@ -85,6 +86,5 @@ fn edit_by_route(job: &EditByRoute) -> Result<()> {
     picture::invert(&mut pixels, width, rectangle);
     bytes.write_at(0, &pixels)?;
     let time = start.elapsed();
-    println!("brackets=0 nanoseconds={}", time.as_nanos());
-    Ok(())
+    print(&format!("brackets=0 nanoseconds={}\n", time.as_nanos()))
 }

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::explain;
 
-use super::child::{Interrupted, check_interrupt};
+use super::child::check_interrupt;
 use super::contract::{Row, Run, Way};
 use super::picture::Picture;
 use super::progress::Progress;
@@ -21,10 +21,10 @@ pub fn play(stage: &dyn Stage, frames: &[Picture], out: &Path) -> Result<Vec<Row
     let play = |(heap, way)| {
         let mut row = Row::new(heap, way);
         progress.step(&row.name());
-        match play_row(stage, frames, &folders, &mut row) {
-            Err(error) if error.is::<Interrupted>() => return Err(error),
-            Err(error) => row.failure = Some(explain(&error)),
-            Ok(()) => {}
+        if let Err(error) = play_row(stage, frames, &folders, &mut row) {
+            // A signal from the terminal reaches the service and the clients as well: they fail.
+            check_interrupt()?;
+            row.failure = Some(explain(&error));
         }
         Ok(row)
     };
