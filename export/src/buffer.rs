@@ -86,7 +86,8 @@ struct State {
     /// Pages that brackets left to be faulted in since one last ended, and those that were.
     offered: u64,
     taken: u64,
-    /// By the offset of the page, who faulted it in since it was last shot down.
+    /// By the offset of the page, who faulted it in since it was last shot down: as many as the buffer
+    /// has pages.
     faulted: BTreeMap<u64, Owner>,
     stats: Stats,
     log: Log,
@@ -189,7 +190,8 @@ impl Buffer {
         }
     }
 
-    /// What happened so far.
+    /// What happened so far. In a checked buffer, stores that are found by looking are looked for, as
+    /// by [`Buffer::violations`].
     pub fn stats(&self) -> Stats {
         self.look_for_strays();
         let state = self.state();
