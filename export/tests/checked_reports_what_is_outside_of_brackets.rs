@@ -183,3 +183,22 @@ fn through_a_page_cache_it_tells_which_process_and_loads_too() {
     assert_eq!(buffer.violations(), expected);
     cache.release();
 }
+
+#[test]
+fn through_a_page_cache_an_end_costs_no_faults_in_other_brackets() {
+    let (cache, buffer) = PageCache::allocate(HeapKind::Checked, 4 * PAGE, None);
+    buffer.begin(ME, Access::Read, range(0, 2 * PAGE), None).unwrap();
+    buffer.begin(OTHER, Access::Read, range(PAGE, 3 * PAGE), None).unwrap();
+    let load_all = || cache.load(OTHER, range(PAGE, 3 * PAGE));
+    load_all();
+    cache.load(ME, range(0, 1));
+    assert_eq!(buffer.stats().faults, 3);
+    buffer.end(ME, Access::Read, range(0, 2 * PAGE)).unwrap();
+    load_all();
+    assert_eq!(buffer.stats().faults, 3);
+    // But where no bracket is open any more, an access is seen again.
+    cache.load(ME, range(0, 1));
+    assert_eq!(buffer.stats().faults, 4);
+    assert_eq!(buffer.violations(), [stray(ME, Access::Read, range(0, PAGE))]);
+    cache.release();
+}
