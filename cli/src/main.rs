@@ -1,3 +1,95 @@
-//! To come.
+//! The command `dmabuf`.
 
-fn main() {}
+mod demo;
+mod generate;
+mod info;
+mod serve;
+
+use std::io::{self, IsTerminal};
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+/// Share dma-bufs between devices and programs, and see what brackets are for.
+#[derive(Parser)]
+#[command(name = "dmabuf", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Show the same edit on five heaps, bracketed rightly and wrongly
+    Demo(demo::Options),
+    /// Serve the heaps as a file system, until SIGTERM or SIGINT
+    Serve(serve::Options),
+    /// Tell what a buffer is and what can be done with it
+    Info(info::Options),
+    /// Print completions for a shell
+    Completions(generate::Completions),
+    /// Write the manual pages
+    Man(generate::Man),
+    /// Play a part in the demo
+    #[command(subcommand, hide = true)]
+    Role(demo::Role),
+}
+
+fn main() -> ExitCode {
+    log_to_stderr();
+    run(Cli::parse().command).unwrap_or_else(|error| {
+        eprintln!("dmabuf: {}", explain(&error));
+        ExitCode::FAILURE
+    })
+}
+
+fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Demo(options) => return demo::run(&options),
+        Command::Serve(options) => serve::run(options)?,
+        Command::Info(options) => info::run(&options)?,
+        Command::Completions(options) => generate::completions(&options),
+        Command::Man(options) => generate::man(&options)?,
+        Command::Role(role) => return demo::play(role),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The error and its causes in one sentence; many an error names its cause itself.
+fn explain(error: &anyhow::Error) -> String {
+    let mut sentence = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if sentence.is_empty() {
+            sentence = cause;
+        } else if !sentence.contains(&cause) {
+            sentence = format!("{sentence}: {cause}");
+        }
+    }
+    sentence
+}
+
+/// What is logged is said by RUST_LOG; if it is not set, warnings and errors are. The FUSE library
+/// warns of every call that a file system may well leave out.
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or(EnvFilter::new("warn,fuser=error"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr)
+        .init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_cause_is_told_twice() {
+        let cause = anyhow::anyhow!("no such file");
+        let open = cause.context("cannot open x: no such file").context("cannot begin");
+        assert_eq!(explain(&open), "cannot begin: cannot open x: no such file");
+        assert_eq!(explain(&anyhow::anyhow!("a").context("b")), "b: a");
+    }
+}

@@ -86,6 +86,8 @@ struct State {
     /// Pages that brackets left to be faulted in since one last ended, and those that were.
     offered: u64,
     taken: u64,
+    /// Whether a page was faulted in outside of brackets since stray stores were last taken in.
+    strayed: bool,
     /// By the offset of the page, who faulted it in since it was last shot down: as many as the buffer
     /// has pages.
     faulted: BTreeMap<u64, Owner>,
@@ -132,6 +134,7 @@ impl Buffer {
             cost: CostModel::new(TRACKING),
             offered: 0,
             taken: 0,
+            strayed: false,
             faulted: BTreeMap::new(),
             stats: Stats::default(),
             log: Log::default(),
@@ -298,6 +301,11 @@ impl Buffer {
         owners.sort_unstable_by_key(|owner| owner.0);
         owners.dedup();
         owners
+    }
+
+    /// Whether a bracket of `access` over the whole buffer would not have to wait for a device.
+    pub fn is_idle(&self, access: Access) -> bool {
+        !self.inner.flight.conflicts(access, self.whole())
     }
 
     /// Answers a page fault of `owner` on a mapping through a page cache: fills `bytes` with the
@@ -572,8 +580,13 @@ impl Buffer {
     /// to. Whoever calls it holds `bracket`.
     fn take_strays(&self) -> Result<()> {
         let Inner { mappings, policy, .. } = &*self.inner;
-        if !self.finds_strays() {
+        if *policy != Policy::Checked || !mappings.knows() {
             return Ok(());
+        }
+        if mappings.faults() {
+            // A fault does not tell a store from a load; what is written back does.
+            let strayed = std::mem::take(&mut self.state().strayed);
+            return if strayed { self.take_stores(self.whole()) } else { Ok(()) };
         }
         let free = self.state().outside_of_brackets(self.whole(), Access::writes);
         for range in free {
@@ -726,6 +739,7 @@ impl State {
         let allowed =
             self.ledger.open().any(|open| open.owner == owner && open.range.overlaps(range));
         if !allowed {
+            self.strayed = true;
             self.log.stray(owner, Access::Read, range);
         }
     }

@@ -2,6 +2,7 @@
 
 mod bounce;
 mod coherent;
+mod maintained;
 mod unmappable;
 
 use std::fmt;
@@ -17,6 +18,7 @@ use crate::quota::{Accounts, Charge, Quota};
 
 use bounce::Bounce;
 use coherent::Coherent;
+pub use maintained::Maintained;
 use unmappable::Unmappable;
 
 /// Which of the heaps.
@@ -25,7 +27,7 @@ pub enum HeapKind {
     /// One memory for both sides: the fast default.
     Coherent,
     /// Two memories, and brackets that copy exactly what they name: shows a cache bug on a machine
-    /// that has none.
+    /// that has none. [`Maintained`] is the same for a machine that has one.
     Bounce,
     /// Two memories, and brackets that copy only the pages that were really touched.
     Tracked,

@@ -28,12 +28,14 @@
 //! | [`buffer`] | the framework around an exporter |
 //! | [`attachment`] | a device's side of a buffer |
 //! | [`heap`] | the five heaps |
+//! | [`cache`] | cache maintenance by the CPU, for devices that do not see its caches |
 //! | [`mappings`] | programs' mappings: where touched pages are found |
 //! | [`quota`] | how much a user may have |
 //! | [`stats`], [`violation`] | what happened, and what should not have |
 
 pub mod attachment;
 pub mod buffer;
+pub mod cache;
 pub mod error;
 pub mod exporter;
 mod flight;
@@ -43,6 +45,8 @@ mod memory;
 pub mod quota;
 pub mod stats;
 pub mod violation;
+
+pub use dmabuf_core::{Access, CpuAccess, Granule, Owner, Range, RangeError};
 
 pub use attachment::{Attachment, DeviceAccess, Segment};
 pub use buffer::{Buffer, Capability, CpuSide, Policy};

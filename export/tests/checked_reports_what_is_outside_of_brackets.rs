@@ -93,6 +93,19 @@ fn a_store_in_a_bracket_that_only_reads() {
 }
 
 #[test]
+fn a_store_just_behind_a_bracket_that_writes() {
+    let Some((buffer, mapping)) = checked() else { return };
+    buffer.begin(OTHER, Access::Write, range(PAGE, 2 * PAGE), None).unwrap();
+    buffer.begin(ME, Access::Read, range(0, 4 * PAGE), None).unwrap();
+    mapping.store(range(PAGE, 3 * PAGE), 1);
+    buffer.end(ME, Access::Read, range(0, 4 * PAGE)).unwrap();
+    assert_eq!(
+        buffer.violations(),
+        [stray(this_process(), Access::Write, range(2 * PAGE, 3 * PAGE))]
+    );
+}
+
+#[test]
 fn an_end_that_names_less_makes_no_strays_of_the_rest() {
     let Some((buffer, mapping)) = checked() else { return };
     buffer.begin(ME, Access::Write, range(0, 4 * PAGE), None).unwrap();

@@ -1,3 +1,27 @@
-//! To come.
+//! The project's own commands, run as `cargo xtask NAME`.
 
-fn main() {}
+mod apt;
+mod mounts;
+mod process;
+mod test;
+mod vm;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+
+/// The project's own commands.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
+enum Task {
+    Test(test::Options),
+    Vm(vm::Options),
+}
+
+fn main() -> Result<ExitCode> {
+    match Task::parse() {
+        Task::Test(options) => test::run(&options),
+        Task::Vm(options) => vm::run(&options),
+    }
+}

@@ -1,0 +1,102 @@
+//! The main job: a device, an unmodified client and a display share buffers, bracketed rightly and
+//! wrongly, on every heap.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`contract`] | the ways to bracket, the rows, and what the contract says of each |
+//! | [`story`] | the order of events: camera, client, display |
+//! | [`stage`] | what the story needs of a home for buffers |
+//! | [`served`], [`in_process`] | the two homes: the service, and this process |
+//! | [`roles`], [`clients`] | the devices and the clients, as processes |
+//! | [`child`] | starting processes, and never losing one |
+//! | [`picture`], [`test_card`], [`canvas`] | pixels |
+//! | [`report`], [`contact_sheet`], [`progress`] | what people see |
+
+mod canvas;
+mod child;
+mod clients;
+mod contact_sheet;
+mod contract;
+mod in_process;
+mod picture;
+mod progress;
+mod report;
+mod roles;
+mod served;
+mod stage;
+mod story;
+mod test_card;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+pub use roles::{Role, play};
+
+use crate::explain;
+use in_process::InProcess;
+use picture::Picture;
+use report::Report;
+use served::Served;
+use stage::Stage;
+
+/// What `dmabuf demo` takes.
+#[derive(Args)]
+pub struct Options {
+    /// Pictures to use as frames, PNG or JPEG; without any, a test card
+    #[arg(value_name = "IMAGE")]
+    images: Vec<PathBuf>,
+    /// Where the pictures go: one for each row of the table, and contact-sheet.png
+    #[arg(long, value_name = "DIR", default_value = "dmabuf-demo")]
+    out: PathBuf,
+    /// Print one JSON document instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+/// Tells the story; succeeds if every row came out as the contract says.
+pub fn run(options: &Options) -> Result<ExitCode> {
+    let Options { images, out, json } = options;
+    let frames = match images.as_slice() {
+        [] => vec![test_card::draw()],
+        paths => paths.iter().map(|path| Picture::open(path)).collect::<Result<_>>()?,
+    };
+    std::fs::create_dir_all(out).with_context(|| {
+        format!("cannot create {}: choose another directory with --out", out.display())
+    })?;
+    child::catch_interrupts()?;
+
+    let mut notes = Vec::new();
+    let stage = choose_stage(&mut notes)?;
+    let rows = story::play(&*stage, &frames, out)?;
+
+    let contact_sheet = out.join("contact-sheet.png");
+    contact_sheet::save(&rows, &frames[0], out, &contact_sheet)?;
+    let report =
+        Report { stage: &*stage, notes: &notes, rows: &rows, out, contact_sheet: &contact_sheet };
+    if *json {
+        report.print_json()?
+    } else {
+        report.print()
+    }
+    Ok(if report.kept() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The service where FUSE can be used, else this process. What is missing is noted.
+fn choose_stage(notes: &mut Vec<String>) -> Result<Box<dyn Stage>> {
+    match Served::start() {
+        Ok(mut served) => {
+            if let Err(reason) = served.compile_client() {
+                notes.push(format!("the client in C is left out: {}", explain(&reason)));
+            }
+            Ok(Box::new(served))
+        }
+        Err(reason) => {
+            child::check_interrupt()?;
+            notes.push(format!("everything runs in one process, because {}", explain(&reason)));
+            Ok(Box::new(InProcess))
+        }
+    }
+}
