@@ -11,7 +11,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("dmabuf-export", &["dmabuf-core"]),
     ("dmabuf-serve", &["dmabuf-export", "dmabuf-uapi"]),
     ("dmabuf", &["dmabuf-core", "dmabuf-uapi"]),
-    ("dmabuf-cli", &["dmabuf", "dmabuf-serve"]),
+    ("dmabuf-c", &["dmabuf"]),
+    ("dmabuf-cli", &["dmabuf", "dmabuf-serve", "dmabuf-uapi"]),
     ("xtask", &[]),
 ];
 

@@ -89,7 +89,8 @@ struct State {
     taken: u64,
     /// Whether a page was faulted in outside of brackets since stray stores were last taken in.
     strayed: bool,
-    /// By the offset of the page, who faulted it in since it was last shot down.
+    /// By the offset of the page, who faulted it in since it was last shot down: as many as the buffer
+    /// has pages.
     faulted: BTreeMap<u64, Owner>,
     stats: Stats,
     log: Log,
@@ -202,7 +203,8 @@ impl Buffer {
         let _ = self.take_strays();
     }
 
-    /// What happened so far.
+    /// What happened so far. In a checked buffer, stores that are found by looking are looked for, as
+    /// by [`Buffer::violations`].
     pub fn stats(&self) -> Stats {
         self.look_here();
         let state = self.state();

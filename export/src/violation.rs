@@ -87,7 +87,8 @@ impl fmt::Display for Violation {
 /// The violations of one buffer.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
-    /// By the offset of the page: who accessed it outside of brackets, and how.
+    /// By the offset of the page: who accessed it outside of brackets, and how. As many as the buffer
+    /// has pages, so about a hundredth of its memory at most.
     strays: BTreeMap<u64, (Owner, Access)>,
     others: Vec<Violation>,
     /// All there were, remembered or not.

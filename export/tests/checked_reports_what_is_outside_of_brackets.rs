@@ -93,6 +93,19 @@ fn a_store_in_a_bracket_that_only_reads() {
 }
 
 #[test]
+fn a_store_just_behind_a_bracket_that_writes() {
+    let Some((buffer, mapping)) = checked() else { return };
+    buffer.begin(OTHER, Access::Write, range(PAGE, 2 * PAGE), None).unwrap();
+    buffer.begin(ME, Access::Read, range(0, 4 * PAGE), None).unwrap();
+    mapping.store(range(PAGE, 3 * PAGE), 1);
+    buffer.end(ME, Access::Read, range(0, 4 * PAGE)).unwrap();
+    assert_eq!(
+        buffer.violations(),
+        [stray(this_process(), Access::Write, range(2 * PAGE, 3 * PAGE))]
+    );
+}
+
+#[test]
 fn an_end_that_names_less_makes_no_strays_of_the_rest() {
     let Some((buffer, mapping)) = checked() else { return };
     buffer.begin(ME, Access::Write, range(0, 4 * PAGE), None).unwrap();
@@ -181,5 +194,24 @@ fn through_a_page_cache_it_tells_which_process_and_loads_too() {
         stray(OTHER, Access::ReadWrite, range(2 * PAGE, 3 * PAGE)),
     ];
     assert_eq!(buffer.violations(), expected);
+    cache.release();
+}
+
+#[test]
+fn through_a_page_cache_an_end_costs_no_faults_in_other_brackets() {
+    let (cache, buffer) = PageCache::allocate(HeapKind::Checked, 4 * PAGE, None);
+    buffer.begin(ME, Access::Read, range(0, 2 * PAGE), None).unwrap();
+    buffer.begin(OTHER, Access::Read, range(PAGE, 3 * PAGE), None).unwrap();
+    let load_all = || cache.load(OTHER, range(PAGE, 3 * PAGE));
+    load_all();
+    cache.load(ME, range(0, 1));
+    assert_eq!(buffer.stats().faults, 3);
+    buffer.end(ME, Access::Read, range(0, 2 * PAGE)).unwrap();
+    load_all();
+    assert_eq!(buffer.stats().faults, 3);
+    // But where no bracket is open any more, an access is seen again.
+    cache.load(ME, range(0, 1));
+    assert_eq!(buffer.stats().faults, 4);
+    assert_eq!(buffer.violations(), [stray(ME, Access::Read, range(0, PAGE))]);
     cache.release();
 }

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{ME, allocate, range};
+use common::{ME, Mapping, allocate, kernel_watches, range};
 use dmabuf_core::Access;
 use dmabuf_export::HeapKind;
 
@@ -31,5 +31,24 @@ fn a_read_invalidates_a_write_cleans() {
 fn coherent_memory_needs_neither() {
     for access in [Access::Read, Access::Write, Access::ReadWrite] {
         assert_eq!(work(HeapKind::Coherent, access), (0, 0));
+    }
+}
+
+#[test]
+fn what_tracking_saves_is_what_the_direction_would_have_cost() {
+    if !kernel_watches() {
+        return;
+    }
+    for (access, saved) in [(Access::Read, 1000), (Access::Write, 1000), (Access::ReadWrite, 2000)]
+    {
+        let buffer = allocate(HeapKind::Tracked, 2);
+        let _mapping = Mapping::new(&buffer);
+        for brackets in 1..3 {
+            buffer.begin(ME, access, range(500, 1500), None).unwrap();
+            buffer.end(ME, access, range(500, 1500)).unwrap();
+            let stats = buffer.stats();
+            assert_eq!(stats.bytes_elided, brackets * saved, "{access}");
+            assert_eq!((stats.bytes_cleaned, stats.bytes_invalidated), (0, 0));
+        }
     }
 }

@@ -84,11 +84,13 @@ fn hardly_touched() {
 fn read_whole() {
     let (cache, buffer) = PageCache::allocate(HeapKind::Tracked, PAGES * PAGE, None);
     let device = buffer.attach("camera", Access::Write);
-    let frame = |buffer: &Buffer, read: Range| {
-        device.write(0, &vec![1; (PAGES * PAGE) as usize]).unwrap();
+    let mut number = 0;
+    let mut frame = |buffer: &Buffer, read: Range| {
+        number = number % 250 + 1;
+        device.write(0, &vec![number; (PAGES * PAGE) as usize]).unwrap();
         buffer.begin(ME, Access::Read, whole(buffer), None).unwrap();
         for page in read.start() / PAGE..read.end().div_ceil(PAGE) {
-            cache.load(ME, range(page * PAGE, page * PAGE + 1));
+            assert_eq!(cache.load(ME, range(page * PAGE, page * PAGE + 1)), [number]);
         }
         buffer.end(ME, Access::Read, whole(buffer)).unwrap();
     };
