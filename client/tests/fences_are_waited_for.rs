@@ -107,6 +107,21 @@ fn a_wait_ends_when_the_fence_signals() {
 }
 
 #[test]
+fn a_bracket_itself_waits_for_as_long_as_it_takes() {
+    let Some(vgem) = Vgem::open() else { return };
+    let buffer = vgem.allocate();
+    let mapping = buffer.buffer.map().unwrap();
+    let fence = buffer.fence(true);
+    thread::scope(|scope| {
+        let reading = scope.spawn(|| mapping.read(..).unwrap().end());
+        thread::sleep(SHORT);
+        assert!(!reading.is_finished());
+        fence.signal();
+        reading.join().unwrap().unwrap();
+    });
+}
+
+#[test]
 fn a_future_is_woken_when_the_fence_signals() {
     let Some(vgem) = Vgem::open() else { return };
     let (a, b) = (vgem.allocate(), vgem.allocate());

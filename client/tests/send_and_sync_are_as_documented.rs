@@ -4,9 +4,9 @@
 mod support;
 
 use dmabuf::{
-    Bytes, Capability, DmaBuf, Error, Guard, Heap, Kind, MapOptions, Mapping, Mmap, Read,
-    ReadWrite, Ready, Route, RouteFailure, RowLayout, Rows, SyncFile, Transfer, Udmabuf, View,
-    Within, Write, heap,
+    Bytes, Capability, DmaBuf, Error, Frame, Guard, Heap, Kind, MapOptions, Mapping, Mmap, Parcel,
+    Probe, Read, ReadWrite, Ready, Route, RouteFailure, RowLayout, Rows, SyncFile, Transfer,
+    Udmabuf, View, Within, Write, frame, heap,
 };
 use support::Recorded;
 
@@ -24,6 +24,11 @@ const _: () = {
     send_and_sync::<Mmap>();
     send_and_sync::<MapOptions>();
     send_and_sync::<SyncFile>();
+    send_and_sync::<Parcel>();
+    send_and_sync::<Probe>();
+    send_and_sync::<Frame>();
+    send_and_sync::<frame::FrameMapping>();
+    send_and_sync::<frame::FrameGuard<'_, Read>>();
     send_and_sync::<Ready<DmaBuf>>();
     send_and_sync::<Within<'_>>();
     send_and_sync::<Mapping>();
