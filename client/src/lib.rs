@@ -78,3 +78,8 @@ pub use self::plain::Plain;
 pub use self::route::{Bytes, Route, Transfer};
 pub use self::rows::{RowLayout, Rows};
 pub use self::view::View;
+
+/// The README's example, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -86,6 +86,8 @@ struct State {
     /// Pages that brackets left to be faulted in since one last ended, and those that were.
     offered: u64,
     taken: u64,
+    /// Whether a page was faulted in outside of brackets since stray stores were last taken in.
+    strayed: bool,
     /// By the offset of the page, who faulted it in since it was last shot down.
     faulted: BTreeMap<u64, Owner>,
     stats: Stats,
@@ -131,6 +133,7 @@ impl Buffer {
             cost: CostModel::new(TRACKING),
             offered: 0,
             taken: 0,
+            strayed: false,
             faulted: BTreeMap::new(),
             stats: Stats::default(),
             log: Log::default(),
@@ -532,6 +535,9 @@ impl Buffer {
             Policy::Tracked if mappings.knows() && ending.begun.is_some() => {
                 self.take_stores_or_all(range)
             }
+            // What a cache in front of the one memory kept dirty would overwrite what devices write
+            // there later.
+            Policy::Hints => self.take_stores(ending.begun.map_or(range, |begun| begun.range)),
             _ => self.take_stores(range),
         }
     }
@@ -572,8 +578,13 @@ impl Buffer {
     /// to. Whoever calls it holds `bracket`.
     fn take_strays(&self) -> Result<()> {
         let Inner { mappings, policy, .. } = &*self.inner;
-        if *policy != Policy::Checked || mappings.faults() || !mappings.knows() {
+        if *policy != Policy::Checked || !mappings.knows() {
             return Ok(());
+        }
+        if mappings.faults() {
+            // A fault does not tell a store from a load; what is written back does.
+            let strayed = std::mem::take(&mut self.state().strayed);
+            return if strayed { self.take_stores(self.whole()) } else { Ok(()) };
         }
         let free = self.state().outside_of_brackets(self.whole(), Access::writes);
         for range in free {
@@ -717,6 +728,7 @@ impl State {
         let allowed =
             self.ledger.open().any(|open| open.owner == owner && open.range.overlaps(range));
         if !allowed {
+            self.strayed = true;
             self.log.stray(owner, Access::Read, range);
         }
     }

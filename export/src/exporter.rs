@@ -31,6 +31,10 @@ pub trait Exporter: Send + Sync + 'static {
 ///
 /// The framework plans and an exporter acts: it carries out the runs it is given, of whatever
 /// operation, and nothing else.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can be mapped, but has no begin and end",
+    note = "say `type Cpu = NoCpuAccess` if only devices reach the memory"
+)]
 pub trait CpuExporter: Send + Sync {
     /// The memory that programs map.
     fn mmap(&self) -> BorrowedFd<'_>;

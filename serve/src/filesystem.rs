@@ -10,7 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use dmabuf_export::mappings::Direct;
-use dmabuf_export::{Access, Accounts, Buffer, Heap, HeapKind, Mappings, Owner, Quota, Range};
+use dmabuf_export::{
+    Access, Accounts, Buffer, Heap, HeapKind, Mappings, Owner, Quota, Range, Reservation,
+};
 use fuser::{
     BackingId, BsdFileFlags, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags,
     Generation, INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner, Notifier, OpenAccMode,
@@ -34,8 +36,11 @@ const TTL: Duration = Duration::ZERO;
 /// interrupt a request that this server has taken, so a signal waits for at most this long.
 const PATIENCE: Duration = Duration::from_millis(50);
 
-/// Threads for brackets that wait.
+/// Threads for brackets that wait for the kernel.
 const WORKERS: usize = 8;
+
+/// Threads for brackets that wait for a device: they must not keep others from ending.
+const WAITERS: usize = 4;
 
 /// The longest file name: NAME_MAX of limits.h.
 const NAME_MAX: usize = 255;
@@ -84,7 +89,7 @@ impl Kernel {
 }
 
 /// The heaps as a file system.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct HeapFs {
     shared: Arc<Shared>,
 }
@@ -98,6 +103,7 @@ struct Shared {
     handles: Handles,
     processes: Processes,
     workers: Workers,
+    waiters: Workers,
     /// Buffers without a file, that somebody may still have mapped: passthrough mappings outlive the
     /// open file. They stay charged to their user.
     retired: Mutex<Vec<Buffer>>,
@@ -122,7 +128,8 @@ impl HeapFs {
             tree: Mutex::default(),
             handles: Handles::default(),
             processes: Processes::default(),
-            workers: Workers::start(WORKERS)?,
+            workers: Workers::start("bracket", WORKERS)?,
+            waiters: Workers::start("waiting", WAITERS)?,
             retired: Mutex::default(),
             is_public,
             started: SystemTime::now(),
@@ -132,6 +139,13 @@ impl HeapFs {
 
     pub(crate) fn kernel(&self) -> Kernel {
         self.shared.kernel.clone()
+    }
+
+    /// Finishes the brackets that are beginning and ending, so that their programs are told how it
+    /// went, and refuses others.
+    pub(crate) fn finish(&self) {
+        self.shared.waiters.close();
+        self.shared.workers.close();
     }
 
     fn tree(&self) -> MutexGuard<'_, Tree> {
@@ -187,15 +201,22 @@ impl Filesystem for HeapFs {
             return reply.error(Errno::EPERM);
         };
         let Some(node) = self.tree().node(id) else { return reply.error(Errno::ESTALE) };
+        // While a size is given the kernel holds write-back of the file's pages, for which the
+        // workers may be waiting: so whoever has its size is told without them.
+        let allocation = match size {
+            None => None,
+            Some(_) if side == Side::Device => return reply.error(Errno::EINVAL),
+            Some(size) => match node.claim() {
+                Some(reservation) => Some((size, reservation)),
+                None => return reply.error(Errno::EINVAL),
+            },
+        };
         let shared = Arc::clone(&self.shared);
         let change = move || {
-            if let Some(size) = size {
-                if side == Side::Device {
-                    return reply.error(Errno::EINVAL);
-                }
-                if let Err(errno) = shared.allocate(&node, size) {
-                    return reply.error(errno);
-                }
+            if let Some((size, reservation)) = allocation
+                && let Err(errno) = shared.allocate(&node, size, reservation)
+            {
+                return reply.error(errno);
             }
             {
                 let mut state = node.state();
@@ -301,18 +322,25 @@ impl Filesystem for HeapFs {
         match Place::of(inode.0) {
             Some(Place::Stats) => {
                 let uid = if self.shared.is_public { req.uid() } else { 0 };
-                let nodes: Vec<_> = self.tree().nodes().cloned().collect();
-                let json = Report::new(nodes.iter(), uid).to_json();
-                let handle = self.shared.handles.add(Handle::Stats(Arc::new(json)));
-                reply.opened(FileHandle(handle), FopenFlags::FOPEN_DIRECT_IO);
+                let shared = Arc::clone(&self.shared);
+                // Brackets of processes that are gone end first, and are told of.
+                self.shared.workers.run(move || {
+                    let nodes: Vec<_> = shared.tree().nodes().cloned().collect();
+                    for buffer in nodes.iter().filter_map(|node| node.buffer()) {
+                        shared.bury_owners(&buffer);
+                    }
+                    let json = Report::new(nodes.iter(), uid).to_json();
+                    let handle = shared.handles.add(Handle::Stats(Arc::new(json)));
+                    reply.opened(FileHandle(handle), FopenFlags::FOPEN_DIRECT_IO);
+                });
             }
             Some(Place::Buffer(id, Side::Cpu)) => {
-                let Some(node) = self.tree().node(id) else { return reply.error(Errno::ESTALE) };
                 if owner::is_own_thread(req.pid()) {
                     let flags = FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH;
                     return reply.opened(FileHandle(OWN_HANDLE), flags);
                 }
-                node.state().cpu_opens += 1;
+                let node = self.tree().open(id, Side::Cpu);
+                let Some(node) = node else { return reply.error(Errno::ESTALE) };
                 match self.shared.back(&node, |fd| reply.open_backing(fd)) {
                     Ok(opened) => {
                         let handle = FileHandle(self.shared.handles.add(Handle::Cpu(node)));
@@ -338,7 +366,9 @@ impl Filesystem for HeapFs {
                     OpenAccMode::O_WRONLY => Access::Write,
                     OpenAccMode::O_RDWR => Access::ReadWrite,
                 };
-                node.state().device_opens += 1;
+                if self.tree().open(id, Side::Device).is_none() {
+                    return reply.error(Errno::ESTALE);
+                }
                 let attachment = buffer.attach(&format!("process {}", req.pid()), access);
                 let device = Handle::Device(Arc::new(Device::new(node, attachment)));
                 let handle = FileHandle(self.shared.handles.add(device));
@@ -368,9 +398,12 @@ impl Filesystem for HeapFs {
                 reply.data(&stats[start..stats.len().min(start + size as usize)]);
             }
             Some(Place::Buffer(id, Side::Cpu)) => {
-                let Some(buffer) = self.tree().node(id).and_then(|node| node.buffer()) else {
+                let Some(node) = self.tree().node(id) else { return reply.error(Errno::ESTALE) };
+                if self.shared.kernel.passes_through(node.heap) {
+                    // No page fault arrives here: it is a read(2), which a dma-buf has not.
                     return reply.error(Errno::EINVAL);
-                };
+                }
+                let Some(buffer) = node.buffer() else { return reply.error(Errno::EINVAL) };
                 let len = buffer.size().saturating_sub(offset).min(size.into());
                 if len == 0 {
                     return reply.data(&[]);
@@ -418,8 +451,8 @@ impl Filesystem for HeapFs {
         reply: ReplyWrite,
     ) {
         match Place::of(inode.0) {
-            // Pages that were stored to through a mapping. Nobody else writes to the CPU side: a
-            // dma-buf has no write(2).
+            // Pages that were stored to through a mapping. What else is written to the CPU side is
+            // refused: a dma-buf has no write(2).
             Some(Place::Buffer(id, Side::Cpu))
                 if write_flags.contains(WriteFlags::FUSE_WRITE_CACHE) =>
             {
@@ -429,6 +462,13 @@ impl Filesystem for HeapFs {
                 match buffer.store(offset, data) {
                     Ok(()) => reply.written(data.len() as u32),
                     Err(error) => reply.error(errno(&error)),
+                }
+            }
+            Some(Place::Buffer(id, Side::Cpu)) => {
+                reply.error(Errno::EINVAL);
+                let node = self.tree().node(id);
+                if node.is_some_and(|node| !self.shared.kernel.passes_through(node.heap)) {
+                    self.shared.undo_write(inode, offset, data.len());
                 }
             }
             Some(Place::Buffer(_, Side::Device)) => {
@@ -598,7 +638,11 @@ impl Filesystem for HeapFs {
         };
         let Some(node) = node else { return reply.poll(events) };
         if flags.contains(PollFlags::FUSE_POLL_SCHEDULE_NOTIFY) {
-            node.state().pollers.push(notifier);
+            // Before looking: who ends an access afterwards finds it.
+            let mut state = node.state();
+            if state.pollers.iter().all(|poller| poller.handle().0 != notifier.handle().0) {
+                state.pollers.push(notifier);
+            }
         }
         // As dma_buf_poll: readable when no device writes, writable when no device is at it at all.
         let idle = |access| node.buffer().is_none_or(|buffer| buffer.is_idle(access));
@@ -710,18 +754,8 @@ impl Shared {
         Some(dots.into_iter().chain(children).collect())
     }
 
-    /// Gives a file its size, once: that allocates the buffer.
-    fn allocate(&self, node: &Node, size: u64) -> Result<(), Errno> {
-        let reservation = {
-            let mut state = node.state();
-            match std::mem::replace(&mut state.content, Content::Allocating) {
-                Content::Reserved(reservation) => reservation,
-                other => {
-                    state.content = other;
-                    return Err(Errno::EINVAL);
-                }
-            }
-        };
+    /// Gives a file its size, and so allocates the buffer that was reserved for it.
+    fn allocate(&self, node: &Node, size: u64, reservation: Reservation) -> Result<(), Errno> {
         self.free_retired();
         let mappings: Arc<dyn Mappings> = match node.heap {
             HeapKind::Unmappable => Arc::new(Direct),
@@ -751,6 +785,7 @@ impl Shared {
         if !self.kernel.passes_through(node.heap) {
             return Ok(Opened { flags: FopenFlags::FOPEN_KEEP_CACHE, backing: None });
         }
+        // Only mmap(2) passes through: read(2) and write(2) arrive here, to be refused.
         let mut guard = node.state();
         let NodeState { content, backing, .. } = &mut *guard;
         if backing.is_none() {
@@ -763,7 +798,7 @@ impl Shared {
             };
             *backing = Some(Arc::new(opened.unwrap_or(Err(io::ErrorKind::ResourceBusy.into()))?));
         }
-        Ok(Opened { flags: FopenFlags::empty(), backing: backing.clone() })
+        Ok(Opened { flags: FopenFlags::FOPEN_DIRECT_IO, backing: backing.clone() })
     }
 
     /// Begins a bracket, on a thread that may wait if it has to.
@@ -785,7 +820,27 @@ impl Shared {
         let shared = Arc::clone(self);
         self.workers.run(move || {
             shared.bury_owners(&buffer);
-            answer(reply, buffer.begin(owner, access, range, Some(PATIENCE)));
+            match buffer.begin(owner, access, range, Some(Duration::ZERO)) {
+                Err(dmabuf_export::Error::Busy) => shared.waiters.run(move || {
+                    answer(reply, buffer.begin(owner, access, range, Some(PATIENCE)));
+                }),
+                result => answer(reply, result),
+            }
+        });
+    }
+
+    /// Takes the bytes of a write(2) that was refused out of the page cache, where the kernel has put
+    /// them before it asked. It holds the pages until it has the answer, so this comes later.
+    fn undo_write(self: &Arc<Self>, inode: INodeNo, offset: u64, len: usize) {
+        let shared = Arc::clone(self);
+        self.workers.run(move || {
+            let undone = shared
+                .kernel
+                .notifier()
+                .and_then(|notifier| notifier.inval_inode(inode, offset as i64, len as i64));
+            if let Err(error) = undone {
+                tracing::warn!("what a refused write(2) left cannot be undone: {error}");
+            }
         });
     }
 
@@ -854,16 +909,9 @@ impl Shared {
         self.free_retired();
     }
 
-    /// Frees the buffers that are not mapped any more, and forgets the processes that are gone.
+    /// Frees the buffers that are not mapped any more.
     fn free_retired(&self) {
         self.retired().retain(|buffer| !buffer.retire());
-        let nodes: Vec<_> = self.tree().nodes().cloned().collect();
-        let owners: Vec<_> = nodes
-            .iter()
-            .filter_map(|node| node.buffer())
-            .flat_map(|buffer| buffer.owners())
-            .collect();
-        self.processes.forget(|owner| owners.contains(&owner));
     }
 
     fn retired(&self) -> MutexGuard<'_, Vec<Buffer>> {

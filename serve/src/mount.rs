@@ -3,14 +3,20 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::mpsc::channel;
+use std::time::Duration;
 
-use rustix::fs::Mode;
+use rustix::fs::{FileType, Mode, Stat};
+use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 
 use crate::service::Error;
 
 /// The name of the file system in mount tables.
 pub(crate) const NAME: &str = "dmabuf";
+
+/// How long a mount may take to answer.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// Where a service mounts that is not told where: `/run/dmabuf` for root, else
 /// `$XDG_RUNTIME_DIR/dmabuf`.
@@ -23,30 +29,60 @@ pub(crate) fn default_mountpoint() -> Result<PathBuf, Error> {
 }
 
 /// Makes `path` a directory to mount on: creates it if it is not there, and unmounts what a service
-/// left there that died.
-pub(crate) fn prepare(path: &Path) -> Result<(), Error> {
+/// left there that died. The path comes back without links in it.
+pub(crate) fn prepare(path: &Path) -> Result<PathBuf, Error> {
     let error = |error| Error::Mountpoint { path: path.to_owned(), error };
-    // A dead service's mount answers every call with ENOTCONN until it is unmounted.
-    while let Err(dead) = rustix::fs::stat(path) {
-        match dead {
-            rustix::io::Errno::NOTCONN => detach(path).map_err(error)?,
-            rustix::io::Errno::NOENT => {
-                rustix::fs::mkdir(path, Mode::from_raw_mode(0o755)).map_err(|e| error(e.into()))?;
+    let path = without_links(path).map_err(error)?;
+    loop {
+        let is_served = is_served(&path).map_err(error)?;
+        match stat(&path) {
+            Some(Ok(_)) if is_served => return Err(Error::Served(path)),
+            Some(Ok(stat)) if FileType::from_raw_mode(stat.st_mode).is_dir() => return Ok(path),
+            Some(Ok(_)) => return Err(error(Errno::NOTDIR.into())),
+            Some(Err(Errno::NOENT)) => {
+                rustix::fs::mkdir(&path, Mode::from_raw_mode(0o755))
+                    .map_err(|e| error(e.into()))?;
             }
-            other => return Err(error(other.into())),
+            // A dead service's mount answers so until it is unmounted; one that is just dying, with
+            // the other.
+            Some(Err(Errno::NOTCONN | Errno::CONNABORTED)) => detach(&path).map_err(error)?,
+            Some(Err(other)) => return Err(error(other.into())),
+            None => return Err(Error::NoAnswer(path)),
         }
     }
-    if is_served(path).map_err(error)? {
-        return Err(Error::Served(path.to_owned()));
+}
+
+/// Where `path` is. Its last name is not followed unless it is a link: a mount there may be one that
+/// nobody answers for.
+fn without_links(path: &Path) -> io::Result<PathBuf> {
+    if let Ok(target) = std::fs::read_link(path) {
+        return std::fs::canonicalize(path.parent().unwrap_or(path).join(target));
     }
-    Ok(())
+    match (path.parent(), path.file_name()) {
+        (Some(parent), Some(name)) if parent.as_os_str().is_empty() => {
+            Ok(std::fs::canonicalize(".")?.join(name))
+        }
+        (Some(parent), Some(name)) => Ok(std::fs::canonicalize(parent)?.join(name)),
+        _ => std::fs::canonicalize(path),
+    }
+}
+
+/// stat(2), if it is answered in time: the service that is mounted there may hang.
+fn stat(path: &Path) -> Option<rustix::io::Result<Stat>> {
+    let (answer, answered) = channel();
+    let path = path.to_owned();
+    std::thread::spawn(move || {
+        // Nobody listens once it took too long.
+        let _ = answer.send(rustix::fs::stat(&path));
+    });
+    answered.recv_timeout(ANSWER).ok()
 }
 
 /// Takes the mount at `path` out of the file system, whoever still uses it.
 pub(crate) fn detach(path: &Path) -> io::Result<()> {
     match rustix::mount::unmount(path, UnmountFlags::DETACH) {
         Ok(()) => Ok(()),
-        Err(rustix::io::Errno::PERM) => {
+        Err(Errno::PERM) => {
             // What a plain user has mounted through fusermount3 only that can unmount.
             let status = Command::new("fusermount3").args(["-u", "-z", "--"]).arg(path).status()?;
             if status.success() { Ok(()) } else { Err(io::ErrorKind::PermissionDenied.into()) }
@@ -57,7 +93,6 @@ pub(crate) fn detach(path: &Path) -> io::Result<()> {
 
 /// Whether one of these file systems is mounted at `path`: proc_pid_mountinfo(5).
 fn is_served(path: &Path) -> io::Result<bool> {
-    let path = std::fs::canonicalize(path)?;
     let mountinfo = std::fs::read_to_string("/proc/self/mountinfo")?;
     Ok(mountinfo.lines().any(|line| {
         let Some((mount, file_system)) = line.split_once(" - ") else { return false };

@@ -7,6 +7,7 @@ use std::sync::mpsc::channel;
 use dmabuf_export::Quota;
 use fuser::{BackingId, Config, MountOption, Session, SessionACL};
 use rustix::fs::MemfdFlags;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -30,6 +31,13 @@ pub enum Error {
     /// Another service is there.
     #[error("{} is served already: stop that service, or mount elsewhere", .0.display())]
     Served(PathBuf),
+    /// Something is mounted there that does not answer.
+    #[error(
+        "the file system on {} does not answer: stop its service, or as root write 1 to the file \
+         abort of its number in /sys/fs/fuse/connections, and start again",
+        .0.display()
+    )]
+    NoAnswer(PathBuf),
     /// FUSE cannot be used.
     #[error("cannot use FUSE: {0}; it needs /dev/fuse, and root or fusermount3 (Debian: fuse3)")]
     Fuse(#[source] io::Error),
@@ -70,15 +78,15 @@ pub fn run(options: Options, ready: impl FnOnce(&Path)) -> Result<(), Error> {
         Some(path) => path,
         None => mount::default_mountpoint()?,
     };
-    mount::prepare(&mountpoint)?;
-    let mountpoint = std::fs::canonicalize(mountpoint)?;
+    let mountpoint = mount::prepare(&mountpoint)?;
 
     // Before there are other threads, so that all of them leave the signals to this one.
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
 
+    raise_file_limit();
     let is_root = rustix::process::geteuid().is_root();
     let filesystem = HeapFs::new(mountpoint.clone(), options.quota, is_root)?;
-    let kernel = filesystem.kernel();
+    let (kernel, finishing) = (filesystem.kernel(), filesystem.clone());
     let mut config = Config::default();
     config.mount_options = vec![
         MountOption::FSName(mount::NAME.into()),
@@ -124,10 +132,19 @@ pub fn run(options: Options, ready: impl FnOnce(&Path)) -> Result<(), Error> {
                 .map_err(|error| Error::Mountpoint { path: mountpoint.clone(), error })
         }
     };
+    finishing.finish();
     signal_handle.close();
     // It only waits for signals, and was just told to stop.
     let _ = signal_thread.join();
     result
+}
+
+/// Lets this process have as many open files as it may: each buffer takes two, and each process with
+/// a bracket one.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    debug_assert!(raised.is_ok(), "a limit can be raised up to its maximum");
 }
 
 /// Whether this kernel and these privileges let files be mapped by passthrough: asked by trying.

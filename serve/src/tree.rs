@@ -118,6 +118,18 @@ impl Node {
         }
     }
 
+    /// The reservation, for whoever comes first to give it its size.
+    pub(crate) fn claim(&self) -> Option<Reservation> {
+        let mut state = self.state();
+        match std::mem::replace(&mut state.content, Content::Allocating) {
+            Content::Reserved(reservation) => Some(reservation),
+            other => {
+                state.content = other;
+                None
+            }
+        }
+    }
+
     pub(crate) fn cpu_inode(&self) -> u64 {
         Place::Buffer(self.id, Side::Cpu).inode()
     }
@@ -142,6 +154,20 @@ pub(crate) struct Creator {
 impl Tree {
     pub(crate) fn node(&self, id: u64) -> Option<Arc<Node>> {
         self.nodes.get(&id).cloned()
+    }
+
+    /// The file with this number, which is opened from one side: it is not forgotten before that side
+    /// is closed.
+    pub(crate) fn open(&self, id: u64, side: Side) -> Option<Arc<Node>> {
+        let node = self.node(id)?;
+        {
+            let mut state = node.state();
+            match side {
+                Side::Cpu => state.cpu_opens += 1,
+                Side::Device => state.device_opens += 1,
+            }
+        }
+        Some(node)
     }
 
     pub(crate) fn lookup(&self, heap: HeapKind, name: &OsStr) -> Option<Arc<Node>> {

@@ -330,7 +330,19 @@ impl Contract {
     }
 
     fn must_read(&self, flight: usize, byte: usize) -> Option<u8> {
+        let at = Range::new(byte as u64, 1).unwrap();
+        let mut others = self.flights.iter().enumerate().filter(|&(other, _)| other != flight);
+        if others.any(|(_, other)| other.access.writes() && other.range.contains(at)) {
+            return None;
+        }
         self.flights[flight].written[byte].filter(|_| !self.is_mistaken(byte)).or(self.device[byte])
+    }
+
+    /// Whether two devices would write the same bytes, which is not the contract's business.
+    fn devices_clash(&self, access: Access, range: Range) -> bool {
+        let mut flights = self.flights.iter();
+        access.writes()
+            && flights.any(|flight| flight.access.writes() && flight.range.overlaps(range))
     }
 
     fn device_end(&mut self, flight: usize) {
@@ -524,8 +536,7 @@ impl<H: Home> Story<'_, H> {
     }
 
     fn device_begin(&mut self, access: Access, range: Range) {
-        // What several devices do to each other is not the contract's business.
-        if !self.contract.waits(access, range) {
+        if !self.contract.devices_clash(access, range) {
             self.flights.push(self.home.device_begin(access, range));
             self.contract.device_begin(access, range);
         }
