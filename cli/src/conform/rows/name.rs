@@ -59,7 +59,7 @@ pub const ROWS: &[Row] = &[
     }),
     required("name.shown", "/proc/PID/fdinfo shows the name.", SHOW, "abc", |target| {
         let buffer = named(target, "abc")?;
-        Ok(field(&buffer, "name")?.unwrap_or("no such line".to_owned()))
+        Ok(field(&buffer, "name")?.unwrap_or("no line".to_owned()))
     }),
     required(
         "name.shown-longest",
@@ -79,8 +79,8 @@ pub const ROWS: &[Row] = &[
         "name.not-shown",
         "It shows no name of a buffer that has none.",
         SHOW,
-        "no such line",
-        |target| Ok(field(&target.buffer()?, "name")?.unwrap_or("no such line".to_owned())),
+        "no line",
+        |target| Ok(field(&target.buffer()?, "name")?.unwrap_or("no line".to_owned())),
     ),
     required(
         "name.through-copy",
@@ -90,7 +90,7 @@ pub const ROWS: &[Row] = &[
         |target| {
             let buffer = named(target, "abc")?;
             let copy = rustix::io::dup(&buffer)?;
-            Ok(field(copy, "name")?.unwrap_or("no such line".to_owned()))
+            Ok(field(copy, "name")?.unwrap_or("no line".to_owned()))
         },
     ),
     required("name.in-link", "The link in /proc shows the name.", DNAME, "/dmabuf:abc", |target| {
@@ -108,7 +108,7 @@ pub const ROWS: &[Row] = &[
         "an exporter",
         |target| {
             let exporter = field(&target.buffer()?, "exp_name")?;
-            Ok(exporter.map_or("no such line", |_| "an exporter").to_owned())
+            Ok(exporter.map_or("no line", |_| "an exporter").to_owned())
         },
     ),
     required(
@@ -121,7 +121,7 @@ pub const ROWS: &[Row] = &[
             let count = || {
                 Ok::<_, Stop>(field(&buffer, "count")?.and_then(|count| count.parse::<u64>().ok()))
             };
-            let Some(before) = count()? else { return Ok("no such line".to_owned()) };
+            let Some(before) = count()? else { return Ok("no line".to_owned()) };
             let _copy = rustix::io::dup(&buffer)?;
             whether(count()? == Some(before + 1), "one more", "not so")
         },
@@ -151,6 +151,6 @@ fn shown(value: Option<String>, expected: &str, word: &str) -> Seen {
     Ok(match value {
         Some(value) if value == expected => word.to_owned(),
         Some(value) => value,
-        None => "no such line".to_owned(),
+        None => "no line".to_owned(),
     })
 }

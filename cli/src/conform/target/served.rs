@@ -74,11 +74,8 @@ pub fn is_fuse(path: &Path) -> bool {
     rustix::fs::statfs(path).is_ok_and(|found| found.f_type as u32 == FUSE_SUPER_MAGIC)
 }
 
-/// The heaps of a mount: what has a device side.
+/// The heaps of a mount, in its own order: what has a device side.
 pub fn heaps(mount: &Path) -> Vec<PathBuf> {
-    let mut heaps = super::entries(&mount.join("device"), |_| true);
-    heaps.iter_mut().for_each(|heap| {
-        *heap = mount.join(heap.file_name().unwrap_or_default());
-    });
-    heaps
+    let heaps = std::fs::read_dir(mount.join("device")).into_iter().flatten().flatten();
+    heaps.map(|heap| mount.join(heap.file_name())).collect()
 }
