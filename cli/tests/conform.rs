@@ -127,3 +127,15 @@ fn what_is_no_exporter_is_refused() {
     });
     assert!(stderr(&output).contains("no-such-group"), "{}", stderr(&output));
 }
+
+#[test]
+fn random_calls_have_the_same_answers_on_every_heap() {
+    let Some(service) = Service::start() else { return };
+    let output = conform(|command| {
+        let mappable = ["coherent", "bounce", "tracked", "checked"];
+        command.args(["--compare", "5"]).args(mappable.map(|heap| service.heap(heap)));
+    });
+    let told = stdout(&output);
+    assert!(output.status.success(), "{told}{}", stderr(&output));
+    assert_eq!(told.matches("every byte the same").count(), 3, "{told}");
+}

@@ -42,8 +42,8 @@ pub const CAUSES: &[Cause] = &[
         ],
     },
     Cause {
-        why: "a read arrives at the server as a page fault does, or passes through to the memory; \
-              neither can be refused",
+        why: "a read through the page cache arrives at the server as a page fault does, which it \
+              cannot refuse",
         heaps: &["coherent", "bounce", "tracked", "checked"],
         seen: &[
             ("file.read", "ok"),
@@ -51,11 +51,6 @@ pub const CAUSES: &[Cause] = &[
             ("file.splice", "ok"),
             ("file.sendfile", "ok"),
         ],
-    },
-    Cause {
-        why: "where mappings pass through to the memory, so do writes",
-        heaps: &["coherent", "bounce"],
-        seen: &[("file.write", "ok"), ("file.pwrite", "ok")],
     },
     Cause {
         why: "where mappings pass through to the memory, so does advice about them",
@@ -69,7 +64,7 @@ pub const CAUSES: &[Cause] = &[
     },
     Cause {
         why: "a splice that the server refuses may come out as another error (seen on Linux 7.3)",
-        heaps: &["unmappable"],
+        heaps: &["coherent", "bounce", "unmappable"],
         seen: &[("file.splice", "EIO"), ("file.sendfile", "EIO")],
     },
     Cause {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `rows.rs`, `rows/` | the behaviours, group by group: an id, a sentence, a reference, a check |
 //! | `row.rs` | what a behaviour is, and what an answer means |
+//! | `differential.rs` | random calls on two targets, compared |
 //! | `differs.rs` | where a served file cannot be as a dma-buf is, and why |
 //! | `target.rs`, `target/` | how to get a buffer from each kind of node |
 //! | `run.rs` | looking, in a process that may hang or be killed |
@@ -12,6 +13,7 @@
 //!
 //! A behaviour is added as a row in `rows/`; nothing else has to know of it.
 
+mod differential;
 mod differs;
 mod names;
 mod row;
@@ -42,6 +44,13 @@ pub struct Options {
     /// Look only at behaviours whose id begins so: a group, `mmap`, or one, `mmap.past-end`
     #[arg(long, value_name = "ID")]
     only: Vec<String>,
+    /// Instead of the table: make random calls, in so many sequences, on the first target and on
+    /// each other one, and compare every answer and every byte
+    #[arg(long, value_name = "SEQUENCES", conflicts_with_all = ["only", "json", "markdown"])]
+    compare: Option<u32>,
+    /// The number that the random calls come from, to have the same ones again
+    #[arg(long, requires = "compare", default_value_t = 1, hide_default_value = true)]
+    seed: u64,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
@@ -60,6 +69,10 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     ensure!(!rows.is_empty(), "no behaviour's id begins with {}", options.only.join(" or "));
     if let (Some(first), [path]) = (options.look_from, options.targets.as_slice()) {
         return run::look(path, rows.get(first..).unwrap_or_default());
+    }
+
+    if let Some(sequences) = options.compare {
+        return differential::run(&options.targets, sequences, options.seed);
     }
 
     let targets = match options.targets.as_slice() {

@@ -10,6 +10,7 @@ mod poll;
 mod sync;
 mod visible;
 
+pub use self::poll::polled;
 use super::row::Row;
 
 /// All of them, in the order in which they are looked at and shown.

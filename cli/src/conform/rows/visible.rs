@@ -153,6 +153,27 @@ pub const ROWS: &[Row] = &[
             whether(map.load(page()) == 3, "seen", "stale")
         },
     ),
+    may_differ(
+        "visible.stray-end",
+        "An END for stores without a START, which is a mistake, may lose what the other side stored.",
+        CONTRACT,
+        &[
+            ("udmabuf", "kept"),
+            ("drm", "kept"),
+            ("v4l2", "kept"),
+            ("served", "kept"),
+            ("bounce", "lost"),
+        ],
+        |target| {
+            let (buffer, _map) = target.mapped()?;
+            let other = buffer.other()?;
+            buffer.sync(3)?;
+            buffer.sync(7)?;
+            other.store(page(), &[8; 64])?;
+            let _ = buffer.sync(7);
+            whether(other.load(page(), 64)? == [8; 64], "kept", "lost")
+        },
+    ),
     required(
         "visible.unmapped-before-end",
         "What was stored is seen though the mapping was gone before the bracket ended.",
