@@ -11,7 +11,7 @@ use dmabuf_uapi::*;
 use rustix::io::Errno;
 
 use crate::Kind;
-use crate::ioctl::Sync;
+use crate::ioctl::{Sync, direction};
 
 /// The best ioctl that the exporter has not refused yet.
 #[derive(Debug)]
@@ -95,14 +95,6 @@ impl Brackets {
                 result => return result,
             }
         }
-    }
-}
-
-const fn direction(access: Access) -> u64 {
-    match access {
-        Access::Read => DMA_BUF_SYNC_READ,
-        Access::Write => DMA_BUF_SYNC_WRITE,
-        Access::ReadWrite => DMA_BUF_SYNC_RW,
     }
 }
 

@@ -1,12 +1,12 @@
 //! What can be done with a buffer, asked before anything is mapped.
 
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 
 use dmabuf_core::Granule;
 use dmabuf_uapi::*;
 use rustix::fs::{OFlags, SealFlags, fcntl_get_seals, fcntl_getfl};
 
-use crate::{Error, Kind};
+use crate::{Error, FdInfo, Kind};
 
 /// What a mapping may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,7 +46,9 @@ pub struct Capability {
     pub fixed_size: Option<bool>,
     /// The exporter's name.
     pub exporter: Option<String>,
-    /// The buffer's name.
+    /// The name that the buffer had when it came here; it can change: [`DmaBuf::name`].
+    ///
+    /// [`DmaBuf::name`]: crate::DmaBuf::name
     pub name: Option<String>,
 }
 
@@ -91,14 +93,13 @@ impl Capability {
     /// What the kernel says of any dma-buf, in /proc/self/fdinfo, and what its documentation says
     /// of them all: `Documentation/driver-api/dma-buf.rst`.
     fn of_mainline(fd: BorrowedFd<'_>) -> Capability {
-        let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd()));
-        let info = info.unwrap_or_default();
+        let info = FdInfo::of(fd).ok().flatten();
         Capability {
             bracket: Some(true),
             checked: Some(false),
             fixed_size: Some(true),
-            exporter: fdinfo(&info, "exp_name"),
-            name: fdinfo(&info, "name"),
+            name: info.as_ref().and_then(|info| info.name.clone()),
+            exporter: info.map(|info| info.exporter),
             ..Capability::default()
         }
     }
@@ -133,17 +134,9 @@ fn mode(fd: BorrowedFd<'_>) -> Result<Mmap, Error> {
 }
 
 /// The text before the first NUL; `None` if there is none.
-fn text(bytes: &[u8]) -> Option<String> {
+pub(crate) fn text(bytes: &[u8]) -> Option<String> {
     let text = bytes.split(|&byte| byte == 0).next().unwrap_or_default();
     (!text.is_empty()).then(|| String::from_utf8_lossy(text).into_owned())
-}
-
-/// The value of a line `key:<tab>value`.
-fn fdinfo(info: &str, key: &str) -> Option<String> {
-    info.lines()
-        .filter_map(|line| line.split_once(':'))
-        .find(|(name, _)| *name == key)
-        .map(|(_, value)| value.trim().to_owned())
 }
 
 #[cfg(test)]
@@ -171,13 +164,5 @@ mod tests {
         let capability = Capability::of_query(&unmappable, Mmap::ReadWrite);
         assert_eq!(capability.mmap, Some(Mmap::Never));
         assert_eq!(capability.granule, None, "a granule of 0 is no granule");
-    }
-
-    #[test]
-    fn names_are_read_from_fdinfo() {
-        let info = "pos:\t0\nflags:\t02\nsize:\t4096\ncount:\t2\nexp_name:\tudmabuf\nname:\ta: b\n";
-        assert_eq!(fdinfo(info, "exp_name").as_deref(), Some("udmabuf"));
-        assert_eq!(fdinfo(info, "name").as_deref(), Some("a: b"));
-        assert_eq!(fdinfo("size:\t1\n", "name"), None);
     }
 }

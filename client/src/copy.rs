@@ -56,6 +56,21 @@ pub(crate) unsafe fn fill(shared: *mut u8, value: u8, len: usize) {
     }
 }
 
+/// As [`load`], by streaming loads, which fetch a whole line of write-combined memory at once and
+/// are ordinary loads of any other: MOVNTDQA of Intel's manual. `false` where there are none, and
+/// unless `shared` is aligned to 64 bytes and `len` a multiple of them; then nothing is copied.
+///
+/// # Safety
+///
+/// As [`load`].
+pub(crate) unsafe fn stream(shared: *const u8, own: *mut u8, len: usize) -> bool {
+    if !shared.addr().is_multiple_of(64) || !len.is_multiple_of(64) || len == 0 {
+        return false;
+    }
+    // SAFETY: The caller promises the bytes; alignment and length have been seen to.
+    unsafe { fast::stream(shared, own, len) }
+}
+
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 mod fast {
     use std::arch::{asm, is_x86_feature_detected};
@@ -136,6 +151,43 @@ mod fast {
 
     /// # Safety
     ///
+    /// `len` bytes at `from` can be loaded, as many at `to` stored to; `from` is aligned to 64
+    /// bytes, and `len` a multiple of 64 that is not 0.
+    pub unsafe fn stream(from: *const u8, to: *mut u8, len: usize) -> bool {
+        if !is_x86_feature_detected!("sse4.1") {
+            return false;
+        }
+        // SAFETY: Each round moves one line, as many as there are; SSE4.1 is there.
+        unsafe {
+            asm!(
+                // Streaming loads are not ordered with other accesses.
+                "mfence",
+                "2:",
+                "movntdqa xmm0, [rsi]",
+                "movntdqa xmm1, [rsi + 16]",
+                "movntdqa xmm2, [rsi + 32]",
+                "movntdqa xmm3, [rsi + 48]",
+                "movdqu [rdi], xmm0",
+                "movdqu [rdi + 16], xmm1",
+                "movdqu [rdi + 32], xmm2",
+                "movdqu [rdi + 48], xmm3",
+                "add rsi, 64",
+                "add rdi, 64",
+                "dec rcx",
+                "jnz 2b",
+                "mfence",
+                inout("rcx") len / 64 => _,
+                inout("rsi") from => _,
+                inout("rdi") to => _,
+                out("xmm0") _, out("xmm1") _, out("xmm2") _, out("xmm3") _,
+                options(nostack),
+            );
+        }
+        true
+    }
+
+    /// # Safety
+    ///
     /// `len` bytes at `to` can be stored to, and `len >= BLOCK`.
     pub unsafe fn fill(to: *mut u8, value: u8, len: usize) {
         let string = len >= STRING && is_x86_feature_detected!("ermsb");
@@ -198,6 +250,10 @@ mod fast {
 
     pub unsafe fn copy(_from: *const u8, _to: *mut u8, _len: usize) {
         unreachable!("nothing is worth it here");
+    }
+
+    pub unsafe fn stream(_from: *const u8, _to: *mut u8, _len: usize) -> bool {
+        false
     }
 
     pub unsafe fn fill(_to: *mut u8, _value: u8, _len: usize) {

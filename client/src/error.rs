@@ -1,19 +1,26 @@
 //! What can go wrong, said so that the reader knows what to do next.
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use dmabuf_core::{Access, Range};
 use rustix::io::Errno;
 
-/// Why a buffer could not be opened, mapped or accessed.
+use crate::frame::BadFrame;
+use crate::heap::{HeapFailure, Refusal};
+use crate::parcel::BadParcel;
+use crate::{advice, fence};
+
+/// Why a buffer could not be allocated, opened, mapped or accessed.
 ///
 /// The message names the reason and the next step. [`Error::errno`] is the system's own number.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The path could not be opened: `open(2)`.
-    #[error("cannot open {}: {source}{}", path.display(), open_hint(source))]
+    #[error("cannot open {}: {source}{}", path.display(), advice::opening(path, source))]
     Open {
         /// What was to be opened.
         path: PathBuf,
@@ -139,6 +146,80 @@ pub enum Error {
         source: io::Error,
     },
 
+    /// The buffer did not take the name.
+    #[error("the buffer cannot be named {name:?}: {source}{}", advice::naming(source))]
+    Name {
+        /// The name.
+        name: String,
+        /// What the exporter said, or the kernel's documentation says to the like.
+        source: io::Error,
+    },
+
+    /// The fences did not signal in time.
+    #[error("devices have not finished with the buffer after {after:?}")]
+    TimedOut {
+        /// How long was waited.
+        after: Duration,
+    },
+
+    /// Fences could not be waited for, exported, imported or told of.
+    #[error("cannot {what} the fences: {source}{}", fence::hint(source))]
+    Fence {
+        /// What was to be done with them.
+        what: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
+
+    /// A frame cannot be what it is said to be.
+    #[error("the frame's description is wrong: {0}")]
+    Frame(#[from] BadFrame),
+
+    /// What is to be sent, or what came, is no good.
+    #[error("the parcel is refused: {0}")]
+    Parcel(#[from] BadParcel),
+
+    /// The socket failed.
+    #[error("the socket that buffers go over: {0}")]
+    Socket(#[source] io::Error),
+
+    /// The path is no heap.
+    #[error(
+        "{} is no heap: it is neither a node of /dev/dma_heap, nor /dev/udmabuf, nor the directory \
+         of a served heap, MOUNT/NAME (told by /sys/dev/char and the file system)",
+        path.display()
+    )]
+    NotAHeap {
+        /// What was taken for a heap.
+        path: PathBuf,
+    },
+
+    /// The heap is not like what is needed, or it is not known to be.
+    #[error("it is not known to be {what}; Heap::open takes it all the same")]
+    Unsuitable {
+        /// The property that is missing.
+        what: &'static str,
+    },
+
+    /// None of the heaps that were asked for can be used.
+    #[error("no heap will do{}", each(.0))]
+    NoHeap(Vec<HeapFailure>),
+
+    /// The heap did not allocate.
+    #[error("{heap} does not allocate {size} bytes: {source}{}", advice::allocating(source))]
+    Allocate {
+        /// The heap's name.
+        heap: String,
+        /// The size that was asked for, in bytes.
+        size: u64,
+        /// What the heap said.
+        source: io::Error,
+    },
+
+    /// udmabuf makes no dma-buf of this memory.
+    #[error("udmabuf refuses: {0}")]
+    Udmabuf(#[from] Refusal),
+
     /// No route led to the buffer's bytes.
     #[error("no route leads to the buffer's bytes{}", each(.0))]
     NoRoute(Vec<RouteFailure>),
@@ -160,12 +241,20 @@ impl Error {
     /// `None` if there is none.
     pub fn errno(&self) -> Option<i32> {
         match self {
-            Error::NotABuffer => Some(Errno::NOTTY.raw_os_error()),
-            Error::EmptyRange | Error::OutOfBounds { .. } => Some(Errno::INVAL.raw_os_error()),
+            Error::NotABuffer | Error::NotAHeap { .. } => Some(Errno::NOTTY.raw_os_error()),
+            Error::EmptyRange | Error::OutOfBounds { .. } | Error::Frame(_) | Error::Parcel(_) => {
+                Some(Errno::INVAL.raw_os_error())
+            }
+            Error::TimedOut { .. } => Some(Errno::TIMEDOUT.raw_os_error()),
             Error::ReadOnlyMapping => Some(Errno::ACCESS.raw_os_error()),
-            Error::NoRoute(_) => None,
+            Error::Udmabuf(refusal) => Some(refusal.errno().raw_os_error()),
+            Error::NoRoute(_) | Error::NoHeap(_) | Error::Unsuitable { .. } => None,
             Error::Inspect(source)
+            | Error::Socket(source)
             | Error::Open { source, .. }
+            | Error::Allocate { source, .. }
+            | Error::Name { source, .. }
+            | Error::Fence { source, .. }
             | Error::Unmappable { source }
             | Error::AccessMode { source }
             | Error::Sealed { source }
@@ -200,14 +289,6 @@ impl From<Error> for io::Error {
     }
 }
 
-fn open_hint(source: &io::Error) -> &'static str {
-    match source.kind() {
-        io::ErrorKind::PermissionDenied => "; the file's permissions decide: see ls -l",
-        io::ErrorKind::NotConnected => "; the service behind the mount is gone: start it again",
-        _ => "",
-    }
-}
-
 fn bracket_hint(source: &io::Error) -> &'static str {
     match source.raw_os_error().map(Errno::from_raw_os_error) {
         Some(Errno::NOTTY) => "; the file answers no bracket ioctl, so it is no dma-buf",
@@ -217,6 +298,6 @@ fn bracket_hint(source: &io::Error) -> &'static str {
     }
 }
 
-fn each(failures: &[RouteFailure]) -> String {
+fn each(failures: &[impl fmt::Display]) -> String {
     failures.iter().map(|failure| format!("; {failure}")).collect()
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::ops::Deref;
+use std::ops::{Deref, RangeBounds};
 use std::thread;
 
 use dmabuf_core::Range;
@@ -72,6 +72,23 @@ impl<'m, B: Mappable, D: Direction> Guard<'m, B, D> {
             .map_err(|source| Error::Begin { access: D::ACCESS, range, source })?;
         let view = View::of_mapping(mapping, range);
         Ok(Guard { mapping, range, view, ended: false })
+    }
+
+    /// Begins a bracket over each of the parts, or over none: where one does not begin, those
+    /// before it are ended.
+    ///
+    /// # Errors
+    ///
+    /// As [`Mapping::read_write`].
+    pub fn begin_all<R: RangeBounds<u64>>(
+        parts: impl IntoIterator<Item = (&'m Mapping<B>, R)>,
+    ) -> Result<Vec<Self>, Error> {
+        // What is not there is found before any device is waited for.
+        let parts = parts
+            .into_iter()
+            .map(|(mapping, range)| Ok((mapping, mapping.accessible::<D>(range)?)));
+        let parts = parts.collect::<Result<Vec<_>, Error>>()?;
+        parts.into_iter().map(|(mapping, range)| Guard::begin(mapping, range)).collect()
     }
 
     /// The bracket's range, in offsets of the buffer. The view's own offsets count from its start.

@@ -23,11 +23,16 @@
 //!
 //! | type | what it is |
 //! |---|---|
+//! | [`Heap`] | allocates buffers: the kernel's heaps, udmabuf and served heaps alike |
 //! | [`DmaBuf`] | a buffer: size, [`Kind`] and [`Capability`], before anything is mapped |
 //! | [`Mapping`] | its bytes in this process, made by [`DmaBuf::map`] |
 //! | [`Guard`] | an open bracket over a range of them; it ends when dropped, also by a panic |
 //! | [`View`] | the bytes: copies, typed loads and stores, rows; never a `&[u8]` without `unsafe` |
 //! | [`Bytes`] | copies in and out of a buffer whether it can be mapped or not, by [`Route`]s |
+//! | [`SyncFile`] | fences of devices, to wait for, to hand over; a buffer's own: [`DmaBuf::wait`] |
+//! | [`Frame`] | planes in buffers, checked, mapped once, and bracketed all or none |
+//! | [`Probe`] | what a buffer really is and does, asked and measured, by [`DmaBuf::probe`] |
+//! | [`Parcel`] | buffers that go to another program, checked when they arrive |
 //! | [`Error`] | which of the reasons it was, and what to do |
 //!
 //! # Memory that others write
@@ -39,8 +44,8 @@
 //!
 //! # What this crate does not do
 //!
-//! It does not allocate, does not wait for fences (other than a bracket's own wait) and knows
-//! nothing of pixels or planes.
+//! It converts no pixels, and lays out no frames: it checks the layouts that drivers and other
+//! programs make.
 //!
 //! # Threads
 //!
@@ -48,6 +53,7 @@
 //! a [`Mapping`] and its guards as far as their buffer is. Brackets of several threads may overlap
 //! and nest.
 
+mod advice;
 mod bounds;
 mod bracket;
 mod buffer;
@@ -55,14 +61,22 @@ mod capability;
 mod copy;
 mod direction;
 mod error;
+mod fd_info;
+mod fence;
+pub mod frame;
 mod guard;
+pub mod heap;
 mod ioctl;
 mod kind;
 mod mapping;
 mod mmap;
+pub mod parcel;
 mod plain;
+pub mod probe;
+mod ready;
 mod route;
 mod rows;
+mod sync_file;
 mod view;
 
 pub use dmabuf_core::{Access, CpuAccess, Granule, Range};
@@ -71,12 +85,20 @@ pub use self::buffer::DmaBuf;
 pub use self::capability::{Capability, Mmap};
 pub use self::direction::{Direction, Loads, Read, ReadWrite, Stores, Write};
 pub use self::error::{Error, RouteFailure};
+pub use self::fd_info::FdInfo;
+pub use self::fence::Within;
+pub use self::frame::Frame;
 pub use self::guard::{Guard, ReadGuard, ReadWriteGuard, WriteGuard};
+pub use self::heap::{Heap, Udmabuf};
 pub use self::kind::Kind;
 pub use self::mapping::{MapOptions, Mappable, Mapping};
+pub use self::parcel::Parcel;
 pub use self::plain::Plain;
+pub use self::probe::Probe;
+pub use self::ready::Ready;
 pub use self::route::{Bytes, Route, Transfer};
 pub use self::rows::{RowLayout, Rows};
+pub use self::sync_file::{FenceInfo, FenceStatus, SyncFile, SyncFileInfo};
 pub use self::view::View;
 
 /// The README's example, compiled.

@@ -90,6 +90,14 @@ impl<B: Mappable> Mapping<B> {
         Ok(Mapping { memory, range, writable, failed_end: Mutex::new(None), buffer })
     }
 
+    /// The whole buffer, where its bytes are mapped already, for loads and stores; `None` if there
+    /// are none.
+    pub(crate) fn of_memory(buffer: B, memory: Memory) -> Option<Mapping<B>> {
+        let range = Range::new(0, memory.len() as u64).ok()?;
+        buffer.mapped(memory.address().addr(), 0, memory.len());
+        Some(Mapping { memory, range, writable: true, failed_end: Mutex::new(None), buffer })
+    }
+
     /// The buffer.
     pub fn buffer(&self) -> &B {
         &self.buffer
@@ -148,10 +156,18 @@ impl<B: Mappable> Mapping<B> {
     }
 
     fn begin<D: Direction>(&self, range: impl RangeBounds<u64>) -> Result<Guard<'_, B, D>, Error> {
+        Guard::begin(self, self.accessible::<D>(range)?)
+    }
+
+    /// The bytes that a bracket may be begun over.
+    pub(crate) fn accessible<D: Direction>(
+        &self,
+        range: impl RangeBounds<u64>,
+    ) -> Result<Range, Error> {
         if D::ACCESS.writes() && !self.writable {
             return Err(Error::ReadOnlyMapping);
         }
-        Guard::begin(self, resolve(&range, self.range)?)
+        resolve(&range, self.range)
     }
 }
 

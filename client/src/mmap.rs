@@ -7,7 +7,7 @@ use std::ptr;
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
-/// A shared mapping of a file's first `len` bytes; unmapped when dropped.
+/// A shared mapping of a file's bytes; unmapped when dropped.
 #[derive(Debug)]
 pub(crate) struct Memory {
     address: *mut u8,
@@ -23,12 +23,24 @@ impl Memory {
     /// Maps the file from its first byte on: four of the kernel's exporters accept an offset and
     /// then map the first page all the same.
     pub fn map(fd: BorrowedFd<'_>, len: usize, writable: bool) -> Result<Memory, Errno> {
+        Memory::map_at(fd, 0, len, writable)
+    }
+
+    /// Maps `len` bytes from `offset` on, of a file that has them there: a DRM device's, whose
+    /// offsets stand for buffers.
+    pub fn map_at(
+        fd: BorrowedFd<'_>,
+        offset: u64,
+        len: usize,
+        writable: bool,
+    ) -> Result<Memory, Errno> {
         let protection = match writable {
             true => ProtFlags::READ | ProtFlags::WRITE,
             false => ProtFlags::READ,
         };
         // SAFETY: The kernel chooses the address, so no mapping of anyone else is replaced.
-        let address = unsafe { mmap(ptr::null_mut(), len, protection, MapFlags::SHARED, fd, 0) }?;
+        let address =
+            unsafe { mmap(ptr::null_mut(), len, protection, MapFlags::SHARED, fd, offset) }?;
         Ok(Memory { address: address.cast(), len })
     }
 

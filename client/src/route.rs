@@ -1,5 +1,7 @@
 //! Ways to a buffer's bytes, for buffers that cannot be mapped too.
 
+mod drm;
+
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -31,6 +33,9 @@ pub trait Transfer: Send {
 pub enum Route<'a> {
     /// Map the buffer, and copy in brackets over just the bytes.
     Mmap,
+    /// Import the buffer into a DRM device, `/dev/dri/card*`, by PRIME, and map it there as a dumb
+    /// buffer, with the dma-buf's own brackets. A device maps only what it has exported itself.
+    Drm,
     /// The device side of a served buffer, `MOUNT/device/HEAP/NAME`: each copy is one access by a
     /// device. The buffer must still have its name.
     ServedDevice,
@@ -47,9 +52,10 @@ pub enum Route<'a> {
 type OpenRoute<'a> = dyn FnOnce(&DmaBuf) -> io::Result<Box<dyn Transfer>> + Send + 'a;
 
 impl<'a> Route<'a> {
-    /// The routes that need nothing of the caller: [`Route::Mmap`], then [`Route::ServedDevice`].
-    pub fn standard() -> [Route<'a>; 2] {
-        [Route::Mmap, Route::ServedDevice]
+    /// The routes that need nothing of the caller, in this order: [`Route::Mmap`], [`Route::Drm`],
+    /// [`Route::ServedDevice`].
+    pub fn standard() -> [Route<'a>; 3] {
+        [Route::Mmap, Route::Drm, Route::ServedDevice]
     }
 
     /// A [`Route::Closure`].
@@ -64,6 +70,7 @@ impl<'a> Route<'a> {
     fn name(&self) -> String {
         match self {
             Route::Mmap => "mmap".to_owned(),
+            Route::Drm => "DRM dumb map".to_owned(),
             Route::ServedDevice => "served device".to_owned(),
             Route::Closure { name, .. } => name.clone(),
         }
@@ -72,6 +79,7 @@ impl<'a> Route<'a> {
     fn open(self, buffer: &DmaBuf) -> io::Result<Box<dyn Transfer>> {
         Ok(match self {
             Route::Mmap => Box::new(Mapped::open(buffer)?),
+            Route::Drm => Box::new(drm::Imported::open(buffer)?),
             Route::ServedDevice => Box::new(ServedDevice::open(buffer)?),
             Route::Closure { open, .. } => open(buffer)?,
         })
@@ -110,7 +118,7 @@ impl Bytes {
         Err(Error::NoRoute(failures))
     }
 
-    /// The name of the route that led here: `mmap`, `served device`, or the caller's.
+    /// The name of the route that led here: `mmap`, `DRM dumb map`, `served device`, or the caller's.
     pub fn route(&self) -> &str {
         &self.route
     }
@@ -273,7 +281,7 @@ mod tests {
         std::fs::create_dir_all(&heap).unwrap();
         std::fs::write(heap.join("a"), [7; 100]).unwrap();
         let path = mount.path().join("unmappable/a");
-        let device = mount.path().metadata().unwrap().dev();
+        let device = heap.join("a").metadata().unwrap().dev();
 
         let mut side = ServedDevice::open_beside(&path, device).unwrap();
         side.write_at(10, &[1, 2, 3]).unwrap();
@@ -297,7 +305,7 @@ mod tests {
         std::fs::set_permissions(heap.join("a"), PermissionsExt::from_mode(0o444)).unwrap();
         let path = mount.path().join("unmappable/a");
         let mut side =
-            ServedDevice::open_beside(&path, mount.path().metadata().unwrap().dev()).unwrap();
+            ServedDevice::open_beside(&path, heap.join("a").metadata().unwrap().dev()).unwrap();
         let mut bytes = [0; 2];
         side.read_at(0, &mut bytes).unwrap();
         assert_eq!(bytes, [7, 7]);

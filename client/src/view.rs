@@ -12,7 +12,7 @@ use std::slice;
 use dmabuf_core::Range;
 
 use crate::bounds::{place, resolve};
-use crate::direction::{Direction, Loads, ReadWrite, Stores};
+use crate::direction::{Direction, Loads, Read, ReadWrite, Stores};
 use crate::{Error, Mappable, Mapping, Plain, RowLayout, Rows, copy};
 
 /// Bytes of a buffer inside of a bracket: of a whole [`Guard`](crate::Guard), of a part, of a row.
@@ -87,6 +87,13 @@ impl<'a, D: Direction> View<'a, D> {
     }
 }
 
+impl<'a> View<'a, Read> {
+    /// Memory of this process, to compare with a buffer's.
+    pub(crate) fn of_own(memory: &'a mut [u8]) -> View<'a, Read> {
+        View { address: memory.as_mut_ptr(), len: memory.len(), bracket: PhantomData }
+    }
+}
+
 impl<D: Loads> View<'_, D> {
     /// Copies bytes out, from `offset` on, until `into` is full.
     ///
@@ -100,6 +107,14 @@ impl<D: Loads> View<'_, D> {
         // because `T` is plain.
         unsafe { copy::load(from, into.as_mut_ptr().cast(), len) };
         Ok(())
+    }
+
+    /// Copies the first bytes out by streaming loads, until `into` is full; `false` if this
+    /// processor, or where the bytes are, does not allow it.
+    pub(crate) fn stream_to(&self, into: &mut [u8]) -> bool {
+        // SAFETY: The view has as many bytes as `into` takes, mapped.
+        into.len() <= self.len
+            && unsafe { copy::stream(self.address, into.as_mut_ptr(), into.len()) }
     }
 
     /// All the bytes, copied out.
@@ -212,7 +227,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::direction::{Read, Write};
+    use crate::direction::Write;
 
     /// Memory that stands for a mapping: a view of it, and what it holds.
     struct Bytes(Vec<u8>);
@@ -289,6 +304,24 @@ mod tests {
             prop_assert_eq!(view.load::<u32>(at as u64).unwrap(), halves[0]);
             prop_assert_eq!(&memory.0[at..at + 8], number.to_ne_bytes());
         }
+    }
+
+    #[test]
+    fn streaming_copies_out_are_the_bytes_too() {
+        let mut memory = Bytes::counted(64 * 6);
+        let expected = memory.0.clone();
+        let view = memory.view::<Read>();
+        let at = (64 - view.as_ptr().addr() % 64) % 64;
+        let view = view.slice(at as u64..).unwrap();
+        let mut into = [0; 64 * 5];
+        if !view.stream_to(&mut into) {
+            println!("skipped: this processor has no streaming loads");
+            return;
+        }
+        assert_eq!(into, expected[at..at + into.len()]);
+        assert!(!view.stream_to(&mut [0; 65]), "not a whole number of lines");
+        assert!(!view.stream_to(&mut [0; 64 * 7]), "more than there is");
+        assert!(!view.slice(1..).unwrap().stream_to(&mut [0; 64]), "not where a line begins");
     }
 
     #[test]

@@ -4,8 +4,9 @@
 mod support;
 
 use dmabuf::{
-    Bytes, Capability, DmaBuf, Error, Guard, Kind, MapOptions, Mapping, Mmap, Read, ReadWrite,
-    Route, RouteFailure, RowLayout, Rows, Transfer, View, Write,
+    Bytes, Capability, DmaBuf, Error, Guard, Heap, Kind, MapOptions, Mapping, Mmap, Read,
+    ReadWrite, Ready, Route, RouteFailure, RowLayout, Rows, SyncFile, Transfer, Udmabuf, View,
+    Within, Write, heap,
 };
 use support::Recorded;
 
@@ -13,11 +14,18 @@ const fn send<T: Send + ?Sized>() {}
 const fn send_and_sync<T: Send + Sync + ?Sized>() {}
 
 const _: () = {
+    send_and_sync::<Heap>();
+    send_and_sync::<Udmabuf>();
+    send_and_sync::<heap::Description>();
+    send_and_sync::<heap::Choice>();
     send_and_sync::<DmaBuf>();
     send_and_sync::<Kind>();
     send_and_sync::<Capability>();
     send_and_sync::<Mmap>();
     send_and_sync::<MapOptions>();
+    send_and_sync::<SyncFile>();
+    send_and_sync::<Ready<DmaBuf>>();
+    send_and_sync::<Within<'_>>();
     send_and_sync::<Mapping>();
     send_and_sync::<Mapping<Recorded<'_>>>();
     send_and_sync::<Guard<'_, DmaBuf, Read>>();

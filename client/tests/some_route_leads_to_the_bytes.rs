@@ -2,11 +2,13 @@
 //! told.
 
 mod support;
+#[path = "support/vgem.rs"]
+mod vgem;
 
 use std::io;
 
 use dmabuf::{DmaBuf, Error, Kind, Route, Transfer};
-use support::memfd;
+use support::{kernel_heaps, memfd};
 
 /// A read-back of the caller's, over bytes of its own.
 struct ReadBack(Vec<u8>);
@@ -65,7 +67,7 @@ fn the_callers_route_is_the_last_resort_and_the_other_failures_are_kept() {
     let mut bytes = unmappable().bytes(routes).unwrap();
     assert_eq!(bytes.route(), "read-back");
     let failed: Vec<_> = bytes.failures().iter().map(|failure| failure.route.as_str()).collect();
-    assert_eq!(failed, ["mmap", "served device"]);
+    assert_eq!(failed, ["mmap", "DRM dumb map", "served device"]);
 
     let mut copied = [0; 3];
     bytes.read_at(10, &mut copied).unwrap();
@@ -90,11 +92,47 @@ fn without_any_route_every_reason_is_told() {
     });
     let error = unmappable().bytes(Route::standard().into_iter().chain([broken])).unwrap_err();
     let message = error.to_string();
-    for part in ["mmap: ", "is no dma-buf", "served device: ", "EGL: no such extension"] {
+    for part in
+        ["mmap: ", "is no dma-buf", "DRM dumb map: ", "served device: ", "EGL: no such extension"]
+    {
         assert!(message.contains(part), "{message}");
     }
     let Error::NoRoute(failures) = error else { panic!("{error:?}") };
-    assert_eq!(failures.len(), 3);
+    assert_eq!(failures.len(), 4);
     let first = failures[0].error.get_ref().unwrap().downcast_ref::<Error>();
     assert!(matches!(first, Some(Error::NotABuffer)));
+}
+
+#[test]
+fn a_drm_device_maps_what_it_has_exported() {
+    use std::os::fd::AsFd;
+
+    for driver in ["vgem", "virtio"] {
+        let Some(card) = vgem::card_of(driver) else {
+            println!("skipped: there is no card of {driver}'s");
+            continue;
+        };
+        let (_handle, fd) = vgem::dumb(card.as_fd(), 64, 64);
+        let buffer = DmaBuf::from_fd(fd).unwrap();
+        let mut bytes = buffer.bytes([Route::Drm]).unwrap();
+        assert_eq!(bytes.route(), "DRM dumb map");
+        bytes.write_at(5000, &[1, 2, 3]).unwrap();
+        assert_eq!(buffer.map().unwrap().read(5000..5003).unwrap().to_vec(), [1, 2, 3]);
+        buffer.map().unwrap().write(16_380..).unwrap().fill(9);
+        let mut last = [0; 5];
+        bytes.read_at(16_379, &mut last).unwrap();
+        assert_eq!(last, [0, 9, 9, 9, 9]);
+    }
+}
+
+#[test]
+fn a_drm_device_that_only_imports_says_that() {
+    for heap in kernel_heaps() {
+        let buffer = heap.allocate(4096).unwrap();
+        let error = buffer.bytes([Route::Drm]).unwrap_err();
+        println!("{error}");
+        let reasons = ["has not exported itself", "import the buffer", "there is no /dev/dri/card"];
+        assert!(reasons.iter().any(|reason| error.to_string().contains(reason)), "{error}");
+        assert_eq!(buffer.fd_info().unwrap().unwrap().count, 1, "nothing is left imported");
+    }
 }

@@ -601,10 +601,19 @@ impl Buffer {
         Ok(())
     }
 
+    /// Whether strays are found by looking. Where faults and write-back tell of them there is nothing
+    /// to look for; and those who serve faults must not wait here for a bracket that waits for them.
+    fn finds_strays(&self) -> bool {
+        let Inner { mappings, policy, .. } = &*self.inner;
+        *policy == Policy::Checked && !mappings.faults() && mappings.knows()
+    }
+
     /// As far as it can: whoever asks what is known gets to know that.
     fn look_for_strays(&self) {
-        let _bracket = self.bracket();
-        let _ = self.take_strays();
+        if self.finds_strays() {
+            let _bracket = self.bracket();
+            let _ = self.take_strays();
+        }
     }
 
     /// In a checked buffer, lets accesses to `range` fault again, but where brackets are open.

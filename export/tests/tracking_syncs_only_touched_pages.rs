@@ -2,10 +2,13 @@
 //! touched, also when the program names neither direction nor range.
 
 mod common;
+#[path = "common/page_cache.rs"]
+mod page_cache;
 
 use common::{ME, Mapping, PAGE, allocate, kernel_watches, range, whole};
 use dmabuf_core::Access;
 use dmabuf_export::{Buffer, HeapKind};
+use page_cache::PageCache;
 
 fn bracket(buffer: &Buffer, f: impl FnOnce()) {
     buffer.begin(ME, Access::ReadWrite, whole(buffer), None).unwrap();
@@ -40,6 +43,21 @@ fn three_pages_of_a_thousand() {
         assert_eq!(after.bytes_invalidated - before.bytes_invalidated, PAGE, "{kind}");
         assert_eq!(after.bytes_cleaned, before.bytes_cleaned, "{kind}: nothing was stored");
     }
+}
+
+#[test]
+fn every_second_page_of_a_thousand() {
+    if !kernel_watches() {
+        return;
+    }
+    let buffer = allocate(HeapKind::Tracked, 1000);
+    let mapping = Mapping::new(&buffer);
+    bracket(&buffer, || {
+        for page in (0..1000).step_by(2) {
+            mapping.store(range(page * PAGE, page * PAGE + 1), 1);
+        }
+    });
+    assert_eq!(buffer.stats().bytes_cleaned, 500 * PAGE);
 }
 
 #[test]
@@ -88,4 +106,24 @@ fn stores_through_a_mapping_of_which_nobody_told_are_not_lost() {
         assert_eq!(seen, [1; 5], "{kind}");
         assert_eq!(buffer.violations(), [], "{kind}: nobody is blamed for what nobody knows");
     }
+}
+
+/// A write(2) past the page cache stores less than a page without having faulted it in.
+#[test]
+fn a_store_to_a_part_of_a_page_brings_the_rest_of_it() {
+    let (cache, buffer) = PageCache::allocate(HeapKind::Tracked, 3 * PAGE, None);
+    let device = buffer.attach("device", Access::ReadWrite);
+    device.write(0, &vec![1; 3 * PAGE as usize]).unwrap();
+    bracket(&buffer, || {
+        // Within a page, and over parts of two.
+        buffer.store(10, &[2; 10]).unwrap();
+        buffer.store(2 * PAGE - 5, &[2; 10]).unwrap();
+    });
+    let mut expected = vec![1; 3 * PAGE as usize];
+    expected[10..20].fill(2);
+    expected[2 * PAGE as usize - 5..][..10].fill(2);
+    let mut seen = vec![0; 3 * PAGE as usize];
+    device.read(0, &mut seen).unwrap();
+    assert!(seen == expected);
+    cache.release();
 }

@@ -14,6 +14,7 @@
 //! | `dma_heap.rs` | `linux/dma-heap.h` |
 //! | `udmabuf.rs` | `linux/udmabuf.h` |
 //! | `sync_file.rs` | `linux/sync_file.h` |
+//! | `drm.rs` | of `drm/drm.h`, `drm/drm_mode.h` and `drm/vgem_drm.h` what is about buffers |
 //!
 //! C programs include `include/dmabuf.h` for what the system's headers do not have. A test compares
 //! every number, size and offset of this crate with both.
@@ -26,6 +27,7 @@
 mod access;
 mod dma_buf;
 mod dma_heap;
+mod drm;
 mod ioctl;
 mod sync_file;
 mod udmabuf;
@@ -33,6 +35,7 @@ mod udmabuf;
 pub use self::access::*;
 pub use self::dma_buf::*;
 pub use self::dma_heap::*;
+pub use self::drm::*;
 pub use self::ioctl::*;
 pub use self::sync_file::*;
 pub use self::udmabuf::*;

@@ -32,6 +32,14 @@
 #include <linux/sync_file.h>
 #define HAVE_SYNC_FILE
 #endif
+#if __has_include(<drm/drm.h>)
+#include <drm/drm.h>
+#define HAVE_DRM
+#endif
+#if __has_include(<drm/vgem_drm.h>)
+#include <drm/vgem_drm.h>
+#define HAVE_VGEM
+#endif
 /* After the system's, as a program would include it. */
 #include "dmabuf.h"
 
@@ -179,6 +187,51 @@ int main(void)
 	NUMBER(SYNC_IOC_SET_DEADLINE);
 #else
 	MISSING("SYNC_IOC_SET_DEADLINE");
+#endif
+#ifdef HAVE_DRM
+	NUMBER(DRM_IOCTL_BASE);
+	NUMBER(DRM_COMMAND_BASE);
+	NUMBER(DRM_IOCTL_GEM_CLOSE);
+	NUMBER(DRM_IOCTL_PRIME_HANDLE_TO_FD);
+	NUMBER(DRM_IOCTL_PRIME_FD_TO_HANDLE);
+	NUMBER(DRM_IOCTL_MODE_CREATE_DUMB);
+	NUMBER(DRM_IOCTL_MODE_MAP_DUMB);
+	SIZE(drm_gem_close);
+	FIELD(drm_gem_close, handle);
+	FIELD(drm_gem_close, pad);
+	SIZE(drm_prime_handle);
+	FIELD(drm_prime_handle, handle);
+	FIELD(drm_prime_handle, flags);
+	FIELD(drm_prime_handle, fd);
+	SIZE(drm_mode_create_dumb);
+	FIELD(drm_mode_create_dumb, height);
+	FIELD(drm_mode_create_dumb, width);
+	FIELD(drm_mode_create_dumb, bpp);
+	FIELD(drm_mode_create_dumb, flags);
+	FIELD(drm_mode_create_dumb, handle);
+	FIELD(drm_mode_create_dumb, pitch);
+	FIELD(drm_mode_create_dumb, size);
+	SIZE(drm_mode_map_dumb);
+	FIELD(drm_mode_map_dumb, handle);
+	FIELD(drm_mode_map_dumb, pad);
+	FIELD(drm_mode_map_dumb, offset);
+#else
+	MISSING("drm/drm.h");
+#endif
+#ifdef HAVE_VGEM
+	NUMBER(VGEM_FENCE_WRITE);
+	NUMBER(DRM_IOCTL_VGEM_FENCE_ATTACH);
+	NUMBER(DRM_IOCTL_VGEM_FENCE_SIGNAL);
+	SIZE(drm_vgem_fence_attach);
+	FIELD(drm_vgem_fence_attach, handle);
+	FIELD(drm_vgem_fence_attach, flags);
+	FIELD(drm_vgem_fence_attach, out_fence);
+	FIELD(drm_vgem_fence_attach, pad);
+	SIZE(drm_vgem_fence_signal);
+	FIELD(drm_vgem_fence_signal, fence);
+	FIELD(drm_vgem_fence_signal, flags);
+#else
+	MISSING("drm/vgem_drm.h");
 #endif
 	return 0;
 }

@@ -6,7 +6,8 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard};
 
-use dmabuf::{Access, CpuAccess, Range};
+use dmabuf::heap::Source;
+use dmabuf::{Access, CpuAccess, Heap, Range};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::io::Errno;
 
@@ -15,6 +16,25 @@ pub fn memfd(size: u64) -> OwnedFd {
     let fd = memfd_create("test", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap();
     ftruncate(&fd, size).unwrap();
     fd
+}
+
+/// The heaps that this machine lets us open.
+pub fn heaps() -> Vec<Heap> {
+    let heaps: Vec<_> = dmabuf::heap::list().iter().filter_map(|heap| heap.open().ok()).collect();
+    if heaps.is_empty() {
+        println!("skipped: no heap opens here");
+    }
+    heaps
+}
+
+/// Those of them whose buffers are the kernel's dma-bufs.
+pub fn kernel_heaps() -> Vec<Heap> {
+    let kernel = |heap: &Heap| heap.description().source != Source::Served;
+    let heaps: Vec<_> = heaps().into_iter().filter(kernel).collect();
+    if heaps.is_empty() {
+        println!("skipped: no exporter of the kernel's is here");
+    }
+    heaps
 }
 
 /// A call that an exporter got.

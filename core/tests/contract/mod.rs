@@ -26,7 +26,7 @@ pub trait Home {
 
 /// One thing that happens. Where it cannot (there is no such bracket, or it would have to wait) it
 /// is left out.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub enum Event {
     Begin {
         owner: u64,
@@ -82,7 +82,7 @@ pub enum Event {
     },
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub enum EndRange {
     Same,
     Part(u8, u8),
@@ -404,11 +404,11 @@ impl<H: Home> Story<'_, H> {
                 }
             }
             Event::Load { bracket } if brackets > 0 => self.load(bracket % brackets)?,
-            Event::End { bracket, ref range } if brackets > 0 => {
+            Event::End { bracket, range } if brackets > 0 => {
                 let bracket = bracket % brackets;
                 let begun = &self.contract.open[bracket];
                 let (owner, access) = (begun.owner, begun.access);
-                let range = match *range {
+                let range = match range {
                     EndRange::Part(a, b) if self.is_alone(bracket) => part(begun.range, (a, b)),
                     EndRange::Whole if self.is_alone(bracket) => self.whole(),
                     _ => begun.range,

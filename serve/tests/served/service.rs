@@ -19,7 +19,7 @@ use crate::sys;
 
 /// How long a test may use its service: then the service is killed and the test fails, rather than
 /// hang.
-const LIMIT: Duration = Duration::from_secs(100);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// How long a service may take to end when it is told to.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -37,7 +37,7 @@ enum Role {
     Program,
     /// Reads the whole of all buffers, again and again.
     Device,
-    /// Makes buffers, stores to them and unlinks them while they are open.
+    /// Makes buffers, stores to them and unlinks them while they are open; tries to resize all.
     Passerby,
 }
 
@@ -125,6 +125,13 @@ fn pass_by(orders: &Orders) -> io::Result<()> {
         sync(&file, DMA_BUF_SYNC_START | DMA_BUF_SYNC_WRITE)?;
         map.store(0, &[1; SIZE]);
         std::fs::remove_file(&path)?;
+        // The kernel holds back the pages of a file that is given a size.
+        for (cpu, _) in &orders.buffers {
+            let given = File::options().write(true).open(cpu)?.set_len(PAGE as u64);
+            if given.is_ok() {
+                return Err(io::Error::from_raw_os_error(libc::EFBIG));
+            }
+        }
         if round % 2 == 0 {
             sync(&file, DMA_BUF_SYNC_END | DMA_BUF_SYNC_WRITE)?;
         }
@@ -196,6 +203,30 @@ fn eight_processes_lose_no_byte() {
     let setup = Setup { passthrough: false, ..Setup::default() };
     let Some(service) = Service::with(setup) else { return };
     run(&service, &[HeapKind::Bounce, HeapKind::Tracked, HeapKind::Checked], 60, false);
+}
+
+#[test]
+fn eight_that_end_on_one_buffer_and_one_that_resizes_it() {
+    let setup = Setup { passthrough: false, threads: 2, ..Setup::default() };
+    let Some(service) = Service::with(setup) else { return };
+    let _file = service.allocate(HeapKind::Tracked, "one", SIZE as u64);
+    let paths = (service.cpu(HeapKind::Tracked, "one"), service.device(HeapKind::Tracked, "one"));
+    let start = |process, role| {
+        let program = service.program();
+        let (rounds, buffers) = (100, vec![paths.clone()]);
+        program.order(Do::Stress(Orders {
+            seed: process as u64,
+            rounds,
+            process,
+            of: 12,
+            buffers,
+            role,
+        }));
+        program
+    };
+    let mut running: Vec<_> = (0..12).map(|process| start(process, Role::Program)).collect();
+    running.push(start(12, Role::Passerby));
+    running.iter().for_each(|program| drop(program.answer().expect("nothing is lost")));
 }
 
 #[test]
