@@ -127,7 +127,11 @@ fn compare(first: &Target, second: &Target, seed: u64) -> Result<Option<Differen
         second.label
     );
     let has_other = sides.iter().all(|side| side.buffer.other.is_some());
-    let mut script = Script::new(seed, sides[0].buffer.size, has_other);
+    let size = sides[0].buffer.size;
+    let mut script = Script::new(seed, size, has_other);
+    for side in &sides {
+        script.has_offsets &= side.heeds_offsets()?;
+    }
     let differ = |step, call: String, answers: [String; 2]| {
         let parted = answers[0] != answers[1];
         parted.then_some(Difference { seed, step, call, answers })
@@ -170,6 +174,23 @@ impl Side {
         // What an END before any START does, exporters do not agree on.
         let _ = buffer.sync(3).and_then(|()| buffer.sync(7));
         Ok(Side { buffer, maps: Default::default() })
+    }
+
+    /// Whether a mapping at the second page shows that: see the row mmap.offset-shows.
+    fn heeds_offsets(&self) -> Result<bool> {
+        let heeds = || {
+            let (whole, len) = (self.buffer.map()?, page());
+            let flags = libc::MAP_SHARED;
+            let part = Mmap { offset: len as i64, len, prot: READ, flags };
+            let part = Map::new(&self.buffer, part)?;
+            self.buffer.sync(uapi::DMA_BUF_SYNC_RW)?;
+            whole.store(len, 1);
+            let heeds = part.load(0) == 1;
+            whole.store(len, 0);
+            self.buffer.sync(uapi::DMA_BUF_SYNC_RW | uapi::DMA_BUF_SYNC_END)?;
+            Ok::<_, Stop>(heeds)
+        };
+        heeds().map_err(|stop| anyhow::anyhow!("it cannot be mapped: {stop:?}"))
     }
 
     fn answer(&mut self, call: Call) -> String {
@@ -245,6 +266,8 @@ struct Script {
     random: u64,
     size: u64,
     has_other: bool,
+    /// Whether mappings may begin anywhere: some exporters show the first page whatever the offset.
+    has_offsets: bool,
     /// The direction of the bracket that is open, 0 for none.
     open: u64,
     /// How many bytes each mapping has, and whether it can be stored to.
@@ -254,7 +277,7 @@ struct Script {
 impl Script {
     fn new(seed: u64, size: u64, has_other: bool) -> Script {
         let random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-        Script { random, size, has_other, open: 0, maps: [None; MAPS] }
+        Script { random, size, has_other, has_offsets: true, open: 0, maps: [None; MAPS] }
     }
 
     /// A number below `limit`: xorshift64*.
@@ -294,7 +317,7 @@ impl Script {
             5 => Call::ChildSync(self.pick(&[0, 1, 3, 5, 8])),
             6 | 7 => {
                 let pages = self.size / page();
-                let first = self.below(pages);
+                let first = if self.has_offsets { self.below(pages) } else { 0 };
                 let (slot, count) =
                     (self.below(MAPS as u64) as usize, 1 + self.below(pages - first));
                 let prot = self.pick(&[READ, RW]);
