@@ -61,7 +61,7 @@ pub const ROWS: &[Row] = &[
     may_differ(
         "mmap.execute",
         "It can be mapped for execution only where its file system allows that.",
-        "path_noexec, fs/exec.c; SB_I_NOEXEC in dma_buf_fs_init_context since Linux 6.18",
+        "path_noexec, fs/exec.c; refused by Linux 7.3, allowed by 6.12",
         &[
             ("udmabuf", "EPERM"),
             ("heap", "EPERM"),
@@ -276,11 +276,17 @@ pub const ROWS: &[Row] = &[
             saw(map.protect(READ).and_then(|()| map.protect(RW)))
         },
     ),
-    required(
+    may_differ(
         "mmap.protect-execute",
-        "A mapping cannot be made one for execution.",
+        "A mapping can be made one for execution only where its file system allows that.",
         "mprotect(2); path_noexec",
-        "EACCES",
+        &[
+            ("udmabuf", "EACCES"),
+            ("heap", "EACCES"),
+            ("drm", "EACCES"),
+            ("v4l2", "EACCES"),
+            ("served", "EACCES"),
+        ],
         |target| saw(target.mapped()?.1.protect(READ | libc::PROT_EXEC)),
     ),
     required(
