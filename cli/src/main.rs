@@ -1,5 +1,6 @@
 //! The command `dmabuf`.
 
+mod conform;
 mod demo;
 mod generate;
 mod info;
@@ -29,6 +30,8 @@ enum Command {
     Serve(serve::Options),
     /// Tell what a buffer is and what can be done with it
     Info(info::Options),
+    /// Put exporters through what a dma-buf promises
+    Conform(conform::Options),
     /// Print completions for a shell
     Completions(generate::Completions),
     /// Write the manual pages
@@ -50,6 +53,7 @@ fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Demo(options) => return demo::run(&options),
         Command::Serve(options) => serve::run(options)?,
+        Command::Conform(options) => return conform::run(&options),
         Command::Info(options) => info::run(&options)?,
         Command::Completions(options) => generate::completions(&options)?,
         Command::Man(options) => generate::man(&options)?,

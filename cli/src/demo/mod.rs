@@ -19,7 +19,7 @@ mod contact_sheet;
 mod contract;
 mod in_process;
 mod picture;
-mod progress;
+pub mod progress;
 mod report;
 mod roles;
 mod served;
