@@ -22,9 +22,10 @@ use crate::quota::Charge;
 use crate::stats::Stats;
 use crate::violation::{Log, Violation};
 
-/// A page fault that the file system answers, against copying a page among many: measured on a
-/// page-cache mapping, where a fault is a round trip and a page of a large run is a memcpy.
-const TRACKING: TrackingCost = TrackingCost { fault: 14, page: 1 };
+/// A page fault that the file system answers, against a page among many that are brought over at once.
+/// Measured through the page cache: `cargo test --release -p dmabuf-serve --test served -- --ignored
+/// --exact costs::measure --nocapture`.
+const TRACKING: TrackingCost = TrackingCost { fault: 7, page: 1 };
 
 /// Brackets, no two alike, that may be open on a buffer at a time, and those of one owner. A program
 /// that opens more has lost count of them, and every begin looks at all that are open.

@@ -51,3 +51,15 @@ fn checked_tells_which_brackets_were_left_open_and_no_stray() {
     };
     assert_eq!((bracket.owner, bracket.access, bracket.range), (ME, Access::Write, range(0, 100)));
 }
+
+/// What a dead owner's brackets cost is theirs once, however often he began them.
+#[test]
+fn a_bracket_begun_many_times_moves_its_bytes_once() {
+    let buffer = allocate(HeapKind::Bounce, 4);
+    for _ in 0..1000 {
+        buffer.begin(ME, Access::Write, range(0, PAGE), None).unwrap();
+    }
+    buffer.abandon(ME).unwrap();
+    assert_eq!(buffer.stats().bytes_cleaned, PAGE);
+    assert!(buffer.owners().is_empty());
+}

@@ -1,6 +1,9 @@
 //! A buffer lives as long as its name, a descriptor or a mapping, however a process came by them;
 //! then its memory is free.
 
+use std::fs::{self, File};
+use std::io::Write;
+
 use dmabuf_export::{HeapKind, Quota};
 use dmabuf_uapi::*;
 
@@ -134,4 +137,32 @@ fn the_service_keeps_no_descriptor_of_what_is_gone() {
             assert!(descriptors() < before + 64, "{} after {before}", descriptors());
         },
     );
+}
+
+/// Whoever removes what a folder lists removes all of it, as `rm -r` does.
+#[test]
+fn a_listing_misses_nothing_while_files_go() {
+    Service::each(|service| {
+        for name in 0..600 {
+            drop(service.create(HeapKind::Coherent, &name.to_string()).unwrap());
+        }
+        let folder = service.cpu(HeapKind::Coherent, "");
+        for entry in fs::read_dir(&folder).unwrap() {
+            fs::remove_file(entry.unwrap().path()).unwrap();
+        }
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+    });
+}
+
+/// `> device` opens with O_TRUNC; a device has no size that it could cut.
+#[test]
+fn a_shell_can_write_to_a_device() {
+    Service::each(|service| {
+        let cpu = service.allocate(HeapKind::Bounce, "b", 4096);
+        let device = service.device(HeapKind::Bounce, "b");
+        let written = File::options().write(true).truncate(true).open(&device);
+        written.unwrap().write_all(b"frame").unwrap();
+        assert_eq!(fs::read(&device).unwrap()[..5], *b"frame");
+        drop(cpu);
+    });
 }

@@ -49,6 +49,33 @@ fn when_name_descriptor_and_mapping_are_gone() {
 }
 
 #[test]
+fn when_the_last_mapping_only_reads() {
+    Service::each_with(one_buffer(), |service| {
+        for heap in MAPPABLE {
+            let (user, other) = (service.program(), service.program());
+            allocate_eventually(service, &user, heap, "b");
+            user.does(Do::Open {
+                fd: 1,
+                path: service.cpu(heap, "b"),
+                flags: libc::O_RDONLY,
+                mode: 0,
+            });
+            user.does(Do::Map { map: 0, fd: 1, offset: 0, len: SIZE, write: false });
+            user.does(Do::Unlink { path: service.cpu(heap, "b") });
+            user.does(Do::Close { fd: 0 });
+            user.does(Do::Close { fd: 1 });
+            for _ in 0..50 {
+                let full = other.fails(create(service, heap, "c"));
+                assert_eq!(full, libc::EDQUOT, "{heap}: it has a mapping");
+            }
+            user.does(Do::Unmap { map: 0 });
+            allocate_eventually(service, &other, heap, "c");
+            other.does(Do::Unlink { path: service.cpu(heap, "c") });
+        }
+    });
+}
+
+#[test]
 fn when_the_process_is_killed() {
     Service::each_with(one_buffer(), |service| {
         for heap in MAPPABLE {
