@@ -14,7 +14,7 @@ use dmabuf_export::{Buffer, Heap, HeapKind, Mappings};
 
 const STORED: u8 = 7;
 
-/// A page cache of which another program stores to page 0 whenever the framework is busy with it.
+/// A page cache of which another program stores to page 0 once, while the framework is busy with it.
 #[derive(Debug, Default)]
 struct Cache {
     buffer: OnceLock<Buffer>,
@@ -25,7 +25,7 @@ struct Cache {
 
 impl Cache {
     fn meanwhile(&self) {
-        if self.stores.load(Relaxed) {
+        if self.stores.swap(false, Relaxed) {
             let buffer = self.buffer.get().expect("the test has set it");
             let mut page = vec![0; PAGE as usize];
             buffer.fault(OTHER, 0, &mut page).unwrap();
@@ -96,7 +96,6 @@ fn while_another_bracket_brings_over_what_a_device_wrote() {
 
     cache.stores.store(true, Relaxed);
     buffer.begin(ME, Access::Read, whole(&buffer), None).unwrap();
-    cache.stores.store(false, Relaxed);
     let mut seen = vec![0; 10];
     buffer.fault(OTHER, 0, &mut seen).unwrap();
     assert_eq!(seen, [STORED; 10], "the other's store is gone");
