@@ -49,6 +49,7 @@ const STEPS: &[Step] = &[
     Step { name: "c examples", quick: false, run: c_examples },
     Step { name: "docs",       quick: false, run: docs },
     Step { name: "machine",    quick: false, run: machine },
+    Step { name: "exporters",  quick: false, run: exporters },
 ];
 
 /// How a step ended; the text says why, where there is something to say.
@@ -289,6 +290,39 @@ fn machine(_: &Options) -> Result<Outcome> {
     }
     vm::self_test()?;
     Ok(Outcome::Passed(String::new()))
+}
+
+/// The client's tests, and the suite for exporters, on those of a real kernel.
+fn exporters(_: &Options) -> Result<Outcome> {
+    if let Err(reason) = vm::is_possible() {
+        return Ok(Outcome::Skipped(format!("{reason:#}")));
+    }
+    let mut programs = executables(cargo("build").args(["--package", "dmabuf-cli"]))?;
+    programs.extend(executables(cargo("test").args(["--no-run", "--package", "dmabuf"]))?);
+    println!("    {} programs of tests, then `dmabuf conform`, in the machine", programs.len() - 1);
+    let script = "dmabuf=$1; shift
+        for tests; do \"$tests\" --quiet || exit; done
+        \"$dmabuf\" conform";
+    Ok(match vm::sh(script, &programs)? {
+        0 => Outcome::Passed(String::new()),
+        status => Outcome::Failed(format!("exit status {status}")),
+    })
+}
+
+/// Builds, and tells the programs that came of it.
+fn executables(command: &mut Command) -> Result<Vec<PathBuf>> {
+    let output = announce(command.arg("--message-format=json-render-diagnostics"))
+        .stderr(std::process::Stdio::inherit())
+        .output()?;
+    if !output.status.success() {
+        bail!("{}", output.status);
+    }
+    let mut executables = Vec::new();
+    for line in output.stdout.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
+        let message: serde_json::Value = serde_json::from_slice(line)?;
+        executables.extend(message["executable"].as_str().map(PathBuf::from));
+    }
+    Ok(executables)
 }
 
 fn cargo(subcommand: &str) -> Command {

@@ -97,6 +97,21 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     })))
 }
 
+/// Runs a shell's `script` with `arguments` in the machine, which has the default modules.
+pub fn sh(script: &str, arguments: &[PathBuf]) -> Result<u8> {
+    let mut command: Vec<OsString> = ["sh", "-c", script, "sh"].map(OsString::from).to_vec();
+    command.extend(arguments.iter().map(OsString::from));
+    let options = Options {
+        kernel: None,
+        modules: Vec::new(),
+        cmdline: String::new(),
+        memory: 1024,
+        timeout: 15 * 60,
+        command,
+    };
+    boot(&options, &mut io::stdout(), &mut io::stderr())
+}
+
 /// Whether a machine can run here; the error says what is missing.
 pub fn is_possible() -> Result<()> {
     is_native()?;
