@@ -23,11 +23,13 @@
 mod filesystem;
 mod handle;
 mod ioctl;
+mod kernel;
 mod mount;
 mod owner;
 mod page_cache;
 mod report;
 mod service;
+mod shared;
 mod tree;
 mod workers;
 

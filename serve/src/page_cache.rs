@@ -9,7 +9,7 @@ use dmabuf_export::{Granule, Mappings, Range};
 use fuser::INodeNo;
 use rustix::fs::{Mode, OFlags};
 
-use crate::filesystem::Kernel;
+use crate::kernel::Kernel;
 
 /// Bytes that are sent to the page cache in one message.
 const CHUNK: u64 = 1 << 20;
