@@ -16,7 +16,7 @@ use crate::attachment::Attachment;
 use crate::error::{Error, Result};
 use crate::exporter::{AnyExporter, CpuExporter, Exporter};
 use crate::flight::Flight;
-use crate::mappings::{Direct, Mappings, Watched};
+use crate::mappings::{self, Mappings};
 use crate::memory;
 use crate::quota::Charge;
 use crate::stats::Stats;
@@ -100,11 +100,7 @@ struct State {
 impl Buffer {
     /// Makes a buffer of an exporter's memory, for use in this process.
     pub fn export<E: Exporter>(exporter: E, policy: Policy) -> Result<Buffer> {
-        let mappings: Arc<dyn Mappings> = match policy {
-            Policy::Hints => Arc::new(Direct),
-            Policy::Tracked | Policy::Checked => Arc::new(Watched::new()),
-        };
-        Buffer::new(exporter, policy, mappings, None)
+        Buffer::new(exporter, policy, mappings::in_process(policy), None)
     }
 
     pub(crate) fn new<E: Exporter>(
@@ -114,9 +110,7 @@ impl Buffer {
         charge: Option<Charge>,
     ) -> Result<Buffer> {
         let size = Exporter::size(&exporter);
-        if size == 0 || !size.is_multiple_of(rustix::param::page_size() as u64) {
-            return Err(Error::Size(size));
-        }
+        memory::check_pages(size)?;
         let tracker = match policy {
             Policy::Hints => None,
             Policy::Tracked | Policy::Checked => {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use crate::buffer::{Buffer, Policy};
 use crate::error::{Error, Result};
-use crate::mappings::{Direct, Mappings, Watched};
+use crate::mappings::{self, Mappings};
 use crate::memory::{self, Memory};
 use crate::quota::{Accounts, Charge, Quota};
 
@@ -117,10 +117,7 @@ impl Heap {
     /// Allocates a buffer of `size` bytes, a multiple of the page size, for use in this process. Its
     /// memory is zero.
     pub fn allocate(&self, size: u64) -> Result<Buffer> {
-        let mappings: Arc<dyn Mappings> = match self.kind.policy() {
-            Policy::Hints => Arc::new(Direct),
-            Policy::Tracked | Policy::Checked => Arc::new(Watched::new()),
-        };
+        let mappings = mappings::in_process(self.kind.policy());
         let uid = rustix::process::getuid().as_raw();
         self.reserve(uid)?.allocate(size, mappings).map_err(|refused| refused.error)
     }

@@ -9,8 +9,11 @@ mod watched;
 
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 
 use dmabuf_core::{Granule, Range};
+
+use crate::buffer::Policy;
 
 pub use watched::Watched;
 
@@ -48,6 +51,14 @@ pub trait Mappings: Send + Sync {
 
     /// See [`CpuAccess::unmapping`](dmabuf_core::CpuAccess::unmapping).
     fn unmapping(&self, address: usize);
+}
+
+/// The mappings of a buffer that is used in this process: watched where its policy wants to know.
+pub(crate) fn in_process(policy: Policy) -> Arc<dyn Mappings> {
+    match policy {
+        Policy::Hints => Arc::new(Direct),
+        Policy::Tracked | Policy::Checked => Arc::new(Watched::new()),
+    }
 }
 
 /// Mappings of the memory itself, at which nobody looks.

@@ -118,12 +118,16 @@ pub(crate) fn allocating<T>(f: impl FnOnce() -> T) -> T {
     f()
 }
 
+/// Refuses sizes that are not whole pages, or none.
+pub(crate) fn check_pages(size: u64) -> Result<()> {
+    let is_whole = size != 0 && size.is_multiple_of(rustix::param::page_size() as u64);
+    if is_whole { Ok(()) } else { Err(Error::Size(size)) }
+}
+
 /// Refuses sizes that are no buffer sizes, and `total` bytes of memory if there are not as many:
 /// asking for them would end with the OOM killer, not with an error.
 pub(crate) fn check_size(size: u64, total: u64) -> Result<()> {
-    if size == 0 || !size.is_multiple_of(rustix::param::page_size() as u64) {
-        return Err(Error::Size(size));
-    }
+    check_pages(size)?;
     if total > available()? { Err(Error::Memory(total)) } else { Ok(()) }
 }
 
