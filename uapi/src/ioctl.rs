@@ -14,10 +14,10 @@
     target_arch = "sparc64",
 ))]
 mod arch {
-    pub const NONE: u32 = 1;
-    pub const READ: u32 = 2;
-    pub const WRITE: u32 = 4;
-    pub const SIZE_BITS: u32 = 13;
+    pub(super) const NONE: u32 = 1;
+    pub(super) const READ: u32 = 2;
+    pub(super) const WRITE: u32 = 4;
+    pub(super) const SIZE_BITS: u32 = 13;
 }
 
 #[cfg(not(any(
@@ -31,10 +31,10 @@ mod arch {
     target_arch = "sparc64",
 )))]
 mod arch {
-    pub const NONE: u32 = 0;
-    pub const WRITE: u32 = 1;
-    pub const READ: u32 = 2;
-    pub const SIZE_BITS: u32 = 14;
+    pub(super) const NONE: u32 = 0;
+    pub(super) const WRITE: u32 = 1;
+    pub(super) const READ: u32 = 2;
+    pub(super) const SIZE_BITS: u32 = 14;
 }
 
 /// Direction on top, then size, type and number: `_IOC` of the header.
