@@ -71,4 +71,54 @@ struct dma_buf_sync_partial {
 #define DMA_BUF_IOCTL_SYNC_PARTIAL _IOW('b', 2, struct dma_buf_sync_partial)
 #endif
 
+/*
+ * The module's device, /dev/dmabuf. The kernel answers the ioctls of a dma-buf's own descriptor
+ * itself, so the module answers these here, for the dma-buf that fd names. EBADF: fd is not open.
+ * EINVAL: it is no dma-buf, pad is not 0, or what the ioctl of the same name refuses. ENOTTY: it is
+ * another exporter's dma-buf. EINTR, EAGAIN: call it again.
+ *
+ * read(2) gives the accesses outside of brackets that the heap "checked" has found and this open
+ * file has not read yet, oldest first, one on a line:
+ *
+ *     pid=123 comm=edit heap=checked inode=17 name=frame offset=0x38000 access=write allowed=read
+ *
+ * access is read or write; allowed, what the process's brackets allowed there, none, read or
+ * write. It waits until there is one, or fails with EAGAIN on a file open with O_NONBLOCK.
+ */
+struct dmabuf_device_query {
+	__s32 fd;
+	__u32 pad; /* zero, in all of them */
+	struct dma_buf_query query;
+};
+
+struct dmabuf_device_sync_range {
+	__s32 fd;
+	__u32 pad;
+	struct dma_buf_sync_range sync;
+};
+
+struct dmabuf_device_sync_partial {
+	__s32 fd;
+	__u32 pad;
+	struct dma_buf_sync_partial sync;
+};
+
+/* Counts since the buffer was allocated. */
+struct dmabuf_device_stats {
+	__s32 fd;
+	__u32 pad;
+	__u64 begins;            /* brackets begun */
+	__u64 ends;              /* brackets ended */
+	__u64 bytes_to_device;   /* synced for devices: what the CPU wrote */
+	__u64 bytes_from_device; /* synced for the CPU: what devices wrote */
+	__u64 faults;            /* page faults in the buffer's mappings */
+	__u64 violations;        /* accesses outside of brackets */
+	__u64 reserved[2];       /* zero */
+};
+
+#define DMABUF_DEVICE_QUERY _IOWR(DMA_BUF_ACCESS_BASE, 0x10, struct dmabuf_device_query)
+#define DMABUF_DEVICE_SYNC_RANGE _IOW(DMA_BUF_ACCESS_BASE, 0x11, struct dmabuf_device_sync_range)
+#define DMABUF_DEVICE_SYNC_PARTIAL _IOW(DMA_BUF_ACCESS_BASE, 0x12, struct dmabuf_device_sync_partial)
+#define DMABUF_DEVICE_STATS _IOWR(DMA_BUF_ACCESS_BASE, 0x13, struct dmabuf_device_stats)
+
 #endif /* DMABUF_H */

@@ -11,6 +11,7 @@
 //! | `ioctl.rs` | `asm-generic/ioctl.h`: how an ioctl's number is put together |
 //! | `dma_buf.rs` | `linux/dma-buf.h`, and the vendor kernels' `SYNC_PARTIAL` |
 //! | `access.rs` | `include/dmabuf.h` of this crate: the argument-less brackets, the capability query, the brackets with a 64-bit range |
+//! | `device.rs` | the same file: the module's `/dev/dmabuf` |
 //! | `dma_heap.rs` | `linux/dma-heap.h` |
 //! | `udmabuf.rs` | `linux/udmabuf.h` |
 //! | `sync_file.rs` | `linux/sync_file.h` |
@@ -25,6 +26,7 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod device;
 mod dma_buf;
 mod dma_heap;
 mod drm;
@@ -33,6 +35,7 @@ mod sync_file;
 mod udmabuf;
 
 pub use self::access::*;
+pub use self::device::*;
 pub use self::dma_buf::*;
 pub use self::dma_heap::*;
 pub use self::drm::*;

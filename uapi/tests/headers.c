@@ -120,6 +120,33 @@ int main(void)
 	FIELD(dma_buf_sync_partial, offset);
 	FIELD(dma_buf_sync_partial, len);
 
+	NUMBER(DMABUF_DEVICE_QUERY);
+	NUMBER(DMABUF_DEVICE_SYNC_RANGE);
+	NUMBER(DMABUF_DEVICE_SYNC_PARTIAL);
+	NUMBER(DMABUF_DEVICE_STATS);
+	SIZE(dmabuf_device_query);
+	FIELD(dmabuf_device_query, fd);
+	FIELD(dmabuf_device_query, pad);
+	FIELD(dmabuf_device_query, query);
+	SIZE(dmabuf_device_sync_range);
+	FIELD(dmabuf_device_sync_range, fd);
+	FIELD(dmabuf_device_sync_range, pad);
+	FIELD(dmabuf_device_sync_range, sync);
+	SIZE(dmabuf_device_sync_partial);
+	FIELD(dmabuf_device_sync_partial, fd);
+	FIELD(dmabuf_device_sync_partial, pad);
+	FIELD(dmabuf_device_sync_partial, sync);
+	SIZE(dmabuf_device_stats);
+	FIELD(dmabuf_device_stats, fd);
+	FIELD(dmabuf_device_stats, pad);
+	FIELD(dmabuf_device_stats, begins);
+	FIELD(dmabuf_device_stats, ends);
+	FIELD(dmabuf_device_stats, bytes_to_device);
+	FIELD(dmabuf_device_stats, bytes_from_device);
+	FIELD(dmabuf_device_stats, faults);
+	FIELD(dmabuf_device_stats, violations);
+	FIELD(dmabuf_device_stats, reserved);
+
 #ifdef HAVE_DMA_HEAP
 	NUMBER(DMA_HEAP_IOC_MAGIC);
 	NUMBER(DMA_HEAP_IOCTL_ALLOC);

@@ -41,6 +41,8 @@ fn rust_values() -> BTreeMap<String, u64> {
             DMA_BUF_QUERY_NAME_LEN DMA_BUF_QUERY_MMAP_READ DMA_BUF_QUERY_MMAP_WRITE
             DMA_BUF_QUERY_COHERENT DMA_BUF_QUERY_BRACKET DMA_BUF_QUERY_RANGE
             DMA_BUF_QUERY_TRACKED DMA_BUF_QUERY_CHECKED
+            DMABUF_DEVICE_QUERY DMABUF_DEVICE_SYNC_RANGE DMABUF_DEVICE_SYNC_PARTIAL
+            DMABUF_DEVICE_STATS
             DMA_HEAP_IOC_MAGIC DMA_HEAP_IOCTL_ALLOC
             UDMABUF_FLAGS_CLOEXEC UDMABUF_CREATE UDMABUF_CREATE_LIST
             SYNC_IOC_MAGIC SYNC_IOC_MERGE SYNC_IOC_FILE_INFO SYNC_IOC_SET_DEADLINE
@@ -55,6 +57,12 @@ fn rust_values() -> BTreeMap<String, u64> {
             dma_buf_sync_partial = DmaBufSyncPartial { flags offset len }
             dma_buf_query = DmaBufQuery { size flags granule exporter name reserved }
             dma_buf_sync_range = DmaBufSyncRange { flags offset len }
+            dmabuf_device_query = DmabufDeviceQuery { fd pad query }
+            dmabuf_device_sync_range = DmabufDeviceSyncRange { fd pad sync }
+            dmabuf_device_sync_partial = DmabufDeviceSyncPartial { fd pad sync }
+            dmabuf_device_stats = DmabufDeviceStats {
+                fd pad begins ends bytes_to_device bytes_from_device faults violations reserved
+            }
             dma_heap_allocation_data = DmaHeapAllocationData { len fd fd_flags heap_flags }
             udmabuf_create = UdmabufCreate { memfd flags offset size }
             udmabuf_create_item = UdmabufCreateItem { memfd offset size }
@@ -130,13 +138,13 @@ fn no_two_ioctls_share_a_number() {
     let names: Vec<_> = rust_values()
         .into_iter()
         .filter(|(name, _)| {
-            let ioctl = ["_IOCTL_", "SET_NAME_", "UDMABUF_CREATE", "SYNC_IOC_"];
+            let ioctl = ["_IOCTL_", "SET_NAME_", "DMABUF_DEVICE_", "UDMABUF_CREATE", "SYNC_IOC_"];
             ioctl.iter().any(|part| name.contains(part))
                 && !name.ends_with("_MAGIC")
                 && name != "DRM_IOCTL_BASE"
         })
         .collect();
-    assert_eq!(names.len(), 23, "{names:?}");
+    assert_eq!(names.len(), 27, "{names:?}");
     let distinct: BTreeMap<_, _> = names.iter().map(|(name, number)| (number, name)).collect();
     assert_eq!(distinct.len(), names.len(), "{names:?}");
 }

@@ -1,0 +1,101 @@
+//! `/dev/dmabuf`, the device of the kernel module: `include/dmabuf.h` of this crate.
+//!
+//! The kernel answers the ioctls of a dma-buf's own descriptor itself and hands unknown ones to
+//! nobody, so the module answers them here, for a dma-buf that a descriptor in the argument names.
+//! All of them fail with EBADF for a descriptor that is not open, with EINVAL for a file that is no
+//! dma-buf, for `pad` that is not zero and for what the ioctl of the same name on a buffer refuses,
+//! and with ENOTTY for a dma-buf of another exporter.
+//!
+//! `read(2)` gives the accesses outside of brackets that `checked` has found and this open file has
+//! not read yet, oldest first, one on a line:
+//!
+//! ```text
+//! pid=123 comm=edit heap=checked inode=17 name=frame offset=0x38000 access=write allowed=read
+//! ```
+//!
+//! `access` is `read` or `write`, `allowed` what the process's open brackets allowed there: `none`,
+//! `read` or `write`. It blocks until there is one, or fails with EAGAIN if the file is open with
+//! O_NONBLOCK.
+
+use super::{
+    access::{DmaBufQuery, DmaBufSyncRange, DMA_BUF_ACCESS_BASE},
+    dma_buf::DmaBufSyncPartial,
+    ioctl::{iow, iowr},
+};
+
+/// The device's place.
+pub const DMABUF_DEVICE: &str = "/dev/dmabuf";
+
+/// `DMA_BUF_IOCTL_QUERY` for the buffer named.
+pub const DMABUF_DEVICE_QUERY: u32 = iowr::<DmabufDeviceQuery>(DMA_BUF_ACCESS_BASE, 0x10);
+
+/// `DMA_BUF_IOCTL_SYNC_RANGE` for the buffer named; EINTR and EAGAIN as it.
+pub const DMABUF_DEVICE_SYNC_RANGE: u32 = iow::<DmabufDeviceSyncRange>(DMA_BUF_ACCESS_BASE, 0x11);
+
+/// `DMA_BUF_IOCTL_SYNC_PARTIAL` for the buffer named; EINTR and EAGAIN as it.
+pub const DMABUF_DEVICE_SYNC_PARTIAL: u32 =
+    iow::<DmabufDeviceSyncPartial>(DMA_BUF_ACCESS_BASE, 0x12);
+
+/// Tells what has happened to the buffer named since it was allocated.
+pub const DMABUF_DEVICE_STATS: u32 = iowr::<DmabufDeviceStats>(DMA_BUF_ACCESS_BASE, 0x13);
+
+/// The argument of [`DMABUF_DEVICE_QUERY`]. No byte of it is padding.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DmabufDeviceQuery {
+    /// The buffer's descriptor.
+    pub fd: i32,
+    /// Zero.
+    pub pad: u32,
+    /// The answer.
+    pub query: DmaBufQuery,
+}
+
+/// The argument of [`DMABUF_DEVICE_SYNC_RANGE`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DmabufDeviceSyncRange {
+    /// The buffer's descriptor.
+    pub fd: i32,
+    /// Zero.
+    pub pad: u32,
+    /// The bracket.
+    pub sync: DmaBufSyncRange,
+}
+
+/// The argument of [`DMABUF_DEVICE_SYNC_PARTIAL`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DmabufDeviceSyncPartial {
+    /// The buffer's descriptor.
+    pub fd: i32,
+    /// Zero.
+    pub pad: u32,
+    /// The bracket.
+    pub sync: DmaBufSyncPartial,
+}
+
+/// The argument of [`DMABUF_DEVICE_STATS`]: counts since the buffer was allocated. No byte of it
+/// is padding.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DmabufDeviceStats {
+    /// The buffer's descriptor.
+    pub fd: i32,
+    /// Zero.
+    pub pad: u32,
+    /// Brackets begun.
+    pub begins: u64,
+    /// Brackets ended.
+    pub ends: u64,
+    /// Bytes synced for devices: what the CPU wrote.
+    pub bytes_to_device: u64,
+    /// Bytes synced for the CPU: what devices wrote.
+    pub bytes_from_device: u64,
+    /// Page faults in the buffer's mappings.
+    pub faults: u64,
+    /// Accesses outside of brackets.
+    pub violations: u64,
+    /// Zero.
+    pub reserved: [u64; 2],
+}
