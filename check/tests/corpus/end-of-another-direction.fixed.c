@@ -1,0 +1,13 @@
+/* Begins to read, and ends that. */
+#include "corpus.h"
+
+int main(int argc, char **argv)
+{
+	int fd = open_buffer(argc, argv);
+	const char *bytes = map_buffer(fd);
+
+	SYNC(fd, START_READ);
+	memcpy(frame, bytes, SIZE);
+	SYNC(fd, END_READ);
+	return done();
+}
