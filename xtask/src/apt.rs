@@ -4,13 +4,17 @@
 //! fetch packages of a newer Debian into a folder, with nothing installed ([`Index`]).
 
 use std::{
-    env, fs, io,
+    env, fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::{Mutex, PoisonError},
+    thread,
     time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
+
+use crate::process::run;
 
 /// The suites that packages are fetched from.
 const SUITES: &str = "trixie trixie-backports";
@@ -66,10 +70,10 @@ impl Index {
         mirror().map(drop)
     }
 
-    /// The index in `folder`, fetched when it is not there or old.
-    pub fn open(folder: &Path) -> Result<Self> {
-        let index = Index { folder: folder.to_path_buf() };
-        let stamp = folder.join("updated");
+    /// The index in the folder `cache`, fetched when it is not there or old.
+    pub fn open(cache: &Path) -> Result<Self> {
+        let index = Index { folder: cache.join("apt") };
+        let stamp = index.folder.join("updated");
         let age = fs::metadata(&stamp).and_then(|stamp| stamp.modified());
         let age = age.ok().map(|time| time.elapsed().unwrap_or_default());
         if age.is_none_or(|age| age > LISTS_LAST) {
@@ -88,18 +92,17 @@ impl Index {
 
     /// The names of the packages that match a regular expression.
     pub fn names(&self, pattern: &str) -> Result<Vec<String>> {
-        let output = self
-            .apt("apt-cache")
-            .args(["search", "--names-only", pattern])
-            .stderr(Stdio::inherit())
-            .output()
-            .context("starting apt-cache")?;
-        if !output.status.success() {
-            bail!("apt-cache search: {}", output.status);
-        }
-        let lines = String::from_utf8(output.stdout)?;
+        let lines = output(self.apt("apt-cache").args(["search", "--names-only", pattern]))?;
         let name = |line: &str| line.split(' ').next().unwrap_or_default().to_string();
         Ok(lines.lines().map(name).collect())
+    }
+
+    /// The versions of a package that are offered, newest first.
+    pub fn versions(&self, package: &str) -> Result<Vec<String>> {
+        let lines = output(self.apt("apt-cache").args(["madison", package]))?;
+        // package | version | where
+        let version = |line: &str| Some(line.split('|').nth(1)?.trim().to_string());
+        Ok(lines.lines().filter_map(version).collect())
     }
 
     /// Fetches `packages` and unpacks their files into `folder`, which appears only when it is
@@ -113,13 +116,25 @@ impl Index {
             .args(["-qq", "download"])
             .args(packages.iter().map(AsRef::as_ref))
             .current_dir(&fetched))?;
-
         let unpacked = tempfile::tempdir_in(parent)?;
-        for entry in fs::read_dir(&fetched)? {
-            run(Command::new("dpkg").arg("--extract").arg(entry?.path()).arg(unpacked.path()))?;
-        }
+        extract(fetched.path(), unpacked.path())?;
         fs::rename(unpacked.keep(), folder)?;
         Ok(())
+    }
+
+    /// Fetches `packages` and all that they depend on, and unpacks their files into `root`. None of
+    /// their scripts is run.
+    ///
+    /// A package may be asked for by `NAME=VERSION`, or from a suite by `NAME/SUITE`.
+    pub fn unpack_with_dependencies(&self, packages: &[String], root: &Path) -> Result<()> {
+        let fetched = tempfile::tempdir_in(&self.folder)?;
+        fs::create_dir(fetched.path().join("partial"))?;
+        run(self
+            .apt("apt-get")
+            .arg(format!("-oDir::Cache::Archives={}", fetched.path().display()))
+            .args(["-qq", "install", "--download-only", "--yes", "--no-install-recommends"])
+            .args(packages))?;
+        extract(fetched.path(), root)
     }
 
     fn update(&self) -> Result<()> {
@@ -148,6 +163,8 @@ impl Index {
             "-oDir::Etc::SourceParts=/dev/null".to_string(),
             // As root, apt fetches as a user who may not write into a user's cache folder.
             "-oAPT::Sandbox::User=root".to_string(),
+            // Its locks are beside the status file, and that is none. The cache has a lock of ours.
+            "-oDebug::NoLocking=true".to_string(),
             "-oAPT::Update::Error-Mode=any".to_string(),
             "-oAcquire::Languages=none".to_string(),
         ]);
@@ -178,20 +195,44 @@ fn configured_mirror() -> Result<Option<String>> {
     Ok(site.map(str::to_string))
 }
 
+/// Unpacks the files of all packages in the folder `fetched` into `root`, as many at a time as there
+/// are processors.
+fn extract(fetched: &Path, root: &Path) -> Result<()> {
+    let mut packages = Vec::new();
+    for entry in fs::read_dir(fetched)? {
+        let entry = entry?;
+        if entry.path().extension().is_some_and(|extension| extension == "deb") {
+            packages.push((entry.metadata()?.len(), entry.path()));
+        }
+    }
+    // The largest is taken first.
+    packages.sort();
+    let packages = Mutex::new(packages);
+    let next = || packages.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    let work = || {
+        while let Some((_, package)) = next() {
+            run(Command::new("dpkg").arg("--extract").arg(package).arg(root))?;
+        }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let workers = thread::available_parallelism()?.get();
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().try_for_each(|worker| worker.join().expect("no worker panics"))
+    })
+}
+
 fn update() -> Result<()> {
     run(Command::new("apt-get").args(["-qq", "update"]))
 }
 
-/// Runs a command whose output is no part of ours.
-fn run(command: &mut Command) -> Result<()> {
+/// Runs a command for what it says.
+fn output(command: &mut Command) -> Result<String> {
     let name = command.get_program().to_string_lossy().into_owned();
-    let status = command
-        .stdin(Stdio::null())
-        .stdout(io::stderr())
-        .status()
-        .with_context(|| format!("starting {name}"))?;
-    if !status.success() {
-        bail!("{command:?}: {status}");
+    let output =
+        command.stderr(Stdio::inherit()).output().with_context(|| format!("starting {name}"))?;
+    if !output.status.success() {
+        bail!("{command:?}: {}", output.status);
     }
-    Ok(())
+    Ok(String::from_utf8(output.stdout)?)
 }

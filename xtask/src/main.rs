@@ -1,6 +1,8 @@
 //! The project's own commands, run as `cargo xtask NAME`.
 
 mod apt;
+mod cache;
+mod kernel;
 mod mounts;
 mod process;
 mod test;
@@ -15,12 +17,14 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(bin_name = "cargo xtask")]
 enum Task {
+    Kernel(kernel::Options),
     Test(test::Options),
     Vm(vm::Options),
 }
 
 fn main() -> Result<ExitCode> {
     match Task::parse() {
+        Task::Kernel(options) => kernel::run(&options),
         Task::Test(options) => test::run(&options),
         Task::Vm(options) => vm::run(&options),
     }

@@ -11,7 +11,9 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
+
+use crate::process::run;
 
 /// Where the kernel lists its FUSE connections, one folder for each.
 const CONNECTIONS: &str = "/sys/fs/fuse/connections";
@@ -40,14 +42,6 @@ impl Mount {
             run(Command::new("fusermount3").arg("-uz").arg(&self.point))
         }
     }
-}
-
-fn run(command: &mut Command) -> Result<()> {
-    let status = command.status()?;
-    if !status.success() {
-        bail!("{command:?}: {status}");
-    }
-    Ok(())
 }
 
 /// The FUSE mounts below `folder`.

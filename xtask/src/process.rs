@@ -1,11 +1,13 @@
-//! Waiting for a child process, but not for ever.
+//! Running child processes, and waiting for them, but not for ever.
 
 use std::{
     io,
-    process::{Child, ExitStatus},
+    process::{Child, Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
 };
+
+use anyhow::{Context, Result, bail};
 
 /// Waits until `child` has ended, at most for `limit`; `None` means that it still runs.
 pub fn wait_for(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
@@ -19,4 +21,18 @@ pub fn wait_for(child: &mut Child, limit: Duration) -> io::Result<Option<ExitSta
         }
         thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// Runs a command whose output is no part of ours.
+pub fn run(command: &mut Command) -> Result<()> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let status = command
+        .stdin(Stdio::null())
+        .stdout(io::stderr())
+        .status()
+        .with_context(|| format!("starting {name}"))?;
+    if !status.success() {
+        bail!("{command:?}: {status}");
+    }
+    Ok(())
 }

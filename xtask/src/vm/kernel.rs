@@ -23,14 +23,16 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// The kernel of that version, or else the newest that Debian offers; fetched once.
-    pub fn find(version: Option<&str>, index: &Path, kernels: &Path) -> Result<Self> {
+    /// The kernel of that version, or else the newest that Debian offers; fetched once into the
+    /// folder `cache`.
+    pub fn find(version: Option<&str>, cache: &Path) -> Result<Self> {
+        let kernels = cache.join("kernels");
         if let Some(version) = version
-            && let Some(kernel) = Self::cached(version, kernels)?
+            && let Some(kernel) = Self::cached(version, &kernels)?
         {
             return Ok(kernel);
         }
-        let index = Index::open(index)?;
+        let index = Index::open(cache)?;
         let packages = index.names(PACKAGES)?;
         let releases = releases(&packages);
         let release = match version {
@@ -79,6 +81,24 @@ impl Kernel {
         TESTED.contains(&number(&self.release))
     }
 
+    /// The revision of its packages, such as `7.3.4-1~bpo13+1`: the image names it.
+    pub fn revision(&self) -> Result<String> {
+        let image = self.image()?;
+        let bytes = fs::read(&image)?;
+        revision(&bytes).with_context(|| format!("{} names no revision", image.display()))
+    }
+
+    /// What one of the options is set to that it was built with; `None` if it is not set.
+    pub fn option(&self, name: &str) -> Result<Option<String>> {
+        let places = [
+            self.modules().join("config"),
+            self.folder.join(format!("boot/config-{}", self.release)),
+        ];
+        let place = places.iter().find(|place| place.is_file());
+        let place = place.with_context(|| format!("no configuration of {}", self.release))?;
+        Ok(option(&fs::read_to_string(place)?, name))
+    }
+
     /// The file that boots.
     pub fn image(&self) -> Result<PathBuf> {
         let places = [
@@ -95,6 +115,22 @@ impl Kernel {
     pub fn modules(&self) -> PathBuf {
         self.folder.join("usr/lib/modules").join(&self.release)
     }
+}
+
+/// The revision in the text by which a bzImage describes itself: `… Debian REVISION (DATE)`. Where
+/// that text is, Documentation/arch/x86/boot.rst says (`kernel_version`).
+fn revision(image: &[u8]) -> Option<String> {
+    let pointer = image.get(0x20e..0x210)?;
+    let start = usize::from(u16::from_le_bytes(pointer.try_into().ok()?)) + 0x200;
+    let text = image.get(start..)?.split(|&byte| byte == 0).next()?;
+    let (_, rest) = str::from_utf8(text).ok()?.rsplit_once(" Debian ")?;
+    rest.split(' ').next().map(str::to_string)
+}
+
+/// The value of an option in a kernel's configuration, without quotes.
+fn option(config: &str, name: &str) -> Option<String> {
+    let values = config.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+    values.map(|value| value.trim_matches('"').to_string()).next()
 }
 
 /// The releases of all kernels among `packages`, newest first.
@@ -122,6 +158,24 @@ mod tests {
     fn versions_are_ordered_by_number() {
         assert!(order("6.12.107+deb13-amd64") > order("6.12.94+deb13-amd64"));
         assert!(order("7.3.4+deb13-amd64") > order("6.19.14+deb13-amd64"));
+    }
+
+    #[test]
+    fn an_image_names_its_revision() {
+        let mut image = vec![0; 0x20e];
+        image.extend(0x20_u16.to_le_bytes());
+        image.resize(0x220, 0);
+        image.extend(b"7.3.4+deb13-amd64 (x) #1 SMP Debian 7.3.4-1~bpo13+1 (2026-11-15)\0rest");
+        assert_eq!(revision(&image).as_deref(), Some("7.3.4-1~bpo13+1"));
+        assert_eq!(revision(b"MZ"), None);
+    }
+
+    #[test]
+    fn an_option_is_set_or_not() {
+        let config = "CONFIG_RUST_X=n\nCONFIG_RUST=y\nCONFIG_TEXT=\"a b\"\n# CONFIG_C is not set\n";
+        assert_eq!(option(config, "CONFIG_RUST").as_deref(), Some("y"));
+        assert_eq!(option(config, "CONFIG_TEXT").as_deref(), Some("a b"));
+        assert_eq!(option(config, "CONFIG_C"), None);
     }
 
     #[test]

@@ -10,12 +10,13 @@ mod modules;
 mod qemu;
 mod self_test;
 
+pub use kernel::{Kernel, TESTED};
 pub use self_test::self_test;
 
 use std::{
     env,
     ffi::{OsStr, OsString},
-    fs::{self, File},
+    fs,
     io::{self, Write},
     os::unix::ffi::OsStrExt,
     path::PathBuf,
@@ -25,10 +26,8 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use rustix::fs::{FlockOperation, flock};
 
-use crate::apt::Index;
-use kernel::Kernel;
+use crate::{apt::Index, cache};
 use modules::Modules;
 use qemu::Machine;
 
@@ -119,7 +118,8 @@ pub fn is_possible() -> Result<()> {
     qemu::find().map(drop)
 }
 
-fn is_native() -> Result<()> {
+/// Whether this host's programs are those of the machine.
+pub fn is_native() -> Result<()> {
     if env::consts::ARCH != "x86_64" {
         bail!("the machine is an x86-64 one, and this host's programs are not");
     }
@@ -155,20 +155,16 @@ fn boot(
 
 /// The kernel and the initramfs for it, with all that has to be fetched for them.
 fn prepare(options: &Options, nonce: &str) -> Result<(PathBuf, Vec<u8>)> {
-    let cache = cache()?;
-    fs::create_dir_all(&cache)?;
-    // Others may want to fetch the same.
-    let lock = File::create(cache.join("lock"))?;
-    flock(&lock, FlockOperation::LockExclusive)?;
+    let cache = cache::folder()?;
+    let _lock = cache::lock(&cache)?;
 
-    let apt = cache.join("apt");
-    let kernel = Kernel::find(options.kernel.as_deref(), &apt, &cache.join("kernels"))?;
+    let kernel = Kernel::find(options.kernel.as_deref(), &cache)?;
     if !kernel.is_tested() {
         eprintln!("kernel {} is not one of those tested", kernel.release());
     }
     let tools = cache.join("tools");
     if !tools.is_dir() {
-        Index::open(&apt)?.unpack(&["busybox-static"], &tools)?;
+        Index::open(&cache)?.unpack(&["busybox-static"], &tools)?;
     }
     let busybox = tools.join("usr/bin/busybox");
 
@@ -179,15 +175,6 @@ fn prepare(options: &Options, nonce: &str) -> Result<(PathBuf, Vec<u8>)> {
     let script = script(&options.command)?;
     let initramfs = initramfs::build(&busybox, &modules, &script, nonce)?;
     Ok((kernel.image()?, initramfs))
-}
-
-/// The user's cache folder, as the XDG base directory specification says.
-fn cache() -> Result<PathBuf> {
-    let folder = match env::var_os("XDG_CACHE_HOME").filter(|folder| !folder.is_empty()) {
-        Some(folder) => PathBuf::from(folder),
-        None => env::home_dir().context("no home folder")?.join(".cache"),
-    };
-    Ok(folder.join("dmabuf"))
 }
 
 /// A shell script that runs the command as it would run here.
