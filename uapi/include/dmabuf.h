@@ -83,7 +83,8 @@ struct dma_buf_sync_partial {
  *     pid=123 comm=edit heap=checked inode=17 name=frame offset=0x38000 access=write allowed=read
  *
  * access is read or write; allowed, what the process's brackets allowed there, none, read or
- * write. It waits until there is one, or fails with EAGAIN on a file open with O_NONBLOCK.
+ * write. In their place, mistake tells of a bracket: end-without-start, end-other-direction,
+ * end-other-range, or start-without-end of a process that has ended. It waits until there is one, or fails with EAGAIN on a file open with O_NONBLOCK.
  */
 struct dmabuf_device_query {
 	__s32 fd;
@@ -116,9 +117,21 @@ struct dmabuf_device_stats {
 	__u64 reserved[2];       /* zero */
 };
 
+/*
+ * A buffer from a heap of the module's, also one that is not in /dev/dma_heap. ENOENT: there is no
+ * such heap; the other errors are those of DMA_HEAP_IOCTL_ALLOC.
+ */
+struct dmabuf_device_alloc {
+	__s32 fd;       /* out */
+	__u32 fd_flags; /* O_CLOEXEC, and an access mode */
+	__u64 len;      /* bytes, rounded up to whole pages */
+	char heap[32];  /* its name, and zeroes after it */
+};
+
 #define DMABUF_DEVICE_QUERY _IOWR(DMA_BUF_ACCESS_BASE, 0x10, struct dmabuf_device_query)
 #define DMABUF_DEVICE_SYNC_RANGE _IOW(DMA_BUF_ACCESS_BASE, 0x11, struct dmabuf_device_sync_range)
 #define DMABUF_DEVICE_SYNC_PARTIAL _IOW(DMA_BUF_ACCESS_BASE, 0x12, struct dmabuf_device_sync_partial)
 #define DMABUF_DEVICE_STATS _IOWR(DMA_BUF_ACCESS_BASE, 0x13, struct dmabuf_device_stats)
+#define DMABUF_DEVICE_ALLOC _IOWR(DMA_BUF_ACCESS_BASE, 0x14, struct dmabuf_device_alloc)
 
 #endif /* DMABUF_H */

@@ -14,11 +14,12 @@
 //! ```
 //!
 //! `access` is `read` or `write`, `allowed` what the process's open brackets allowed there: `none`,
-//! `read` or `write`. It blocks until there is one, or fails with EAGAIN if the file is open with
-//! O_NONBLOCK.
+//! `read` or `write`. In place of the two, `mistake` tells of a bracket: `end-without-start`,
+//! `end-other-direction`, `end-other-range`, or `start-without-end` of a process that has ended. It
+//! blocks until there is one, or fails with EAGAIN if the file is open with O_NONBLOCK.
 
 use super::{
-    access::{DmaBufQuery, DmaBufSyncRange, DMA_BUF_ACCESS_BASE},
+    access::{DmaBufQuery, DmaBufSyncRange, DMA_BUF_ACCESS_BASE, DMA_BUF_QUERY_NAME_LEN},
     dma_buf::DmaBufSyncPartial,
     ioctl::{iow, iowr},
 };
@@ -38,6 +39,10 @@ pub const DMABUF_DEVICE_SYNC_PARTIAL: u32 =
 
 /// Tells what has happened to the buffer named since it was allocated.
 pub const DMABUF_DEVICE_STATS: u32 = iowr::<DmabufDeviceStats>(DMA_BUF_ACCESS_BASE, 0x13);
+
+/// Allocates a buffer from a heap of the module's, also one that is not in `/dev/dma_heap`: ENOENT for
+/// a heap that there is not, otherwise as `DMA_HEAP_IOCTL_ALLOC`.
+pub const DMABUF_DEVICE_ALLOC: u32 = iowr::<DmabufDeviceAlloc>(DMA_BUF_ACCESS_BASE, 0x14);
 
 /// The argument of [`DMABUF_DEVICE_QUERY`]. No byte of it is padding.
 #[repr(C)]
@@ -98,4 +103,18 @@ pub struct DmabufDeviceStats {
     pub violations: u64,
     /// Zero.
     pub reserved: [u64; 2],
+}
+
+/// The argument of [`DMABUF_DEVICE_ALLOC`]. No byte of it is padding.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DmabufDeviceAlloc {
+    /// The new buffer's descriptor, set by the module.
+    pub fd: i32,
+    /// `O_CLOEXEC` and one of `O_RDONLY`, `O_WRONLY`, `O_RDWR`; EINVAL for others.
+    pub fd_flags: u32,
+    /// The size wanted, in bytes, rounded up to whole pages.
+    pub len: u64,
+    /// The heap's name, and zeroes after it.
+    pub heap: [u8; DMA_BUF_QUERY_NAME_LEN],
 }

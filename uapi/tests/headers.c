@@ -124,6 +124,7 @@ int main(void)
 	NUMBER(DMABUF_DEVICE_SYNC_RANGE);
 	NUMBER(DMABUF_DEVICE_SYNC_PARTIAL);
 	NUMBER(DMABUF_DEVICE_STATS);
+	NUMBER(DMABUF_DEVICE_ALLOC);
 	SIZE(dmabuf_device_query);
 	FIELD(dmabuf_device_query, fd);
 	FIELD(dmabuf_device_query, pad);
@@ -146,6 +147,11 @@ int main(void)
 	FIELD(dmabuf_device_stats, faults);
 	FIELD(dmabuf_device_stats, violations);
 	FIELD(dmabuf_device_stats, reserved);
+	SIZE(dmabuf_device_alloc);
+	FIELD(dmabuf_device_alloc, fd);
+	FIELD(dmabuf_device_alloc, fd_flags);
+	FIELD(dmabuf_device_alloc, len);
+	FIELD(dmabuf_device_alloc, heap);
 
 #ifdef HAVE_DMA_HEAP
 	NUMBER(DMA_HEAP_IOC_MAGIC);

@@ -42,7 +42,7 @@ fn rust_values() -> BTreeMap<String, u64> {
             DMA_BUF_QUERY_COHERENT DMA_BUF_QUERY_BRACKET DMA_BUF_QUERY_RANGE
             DMA_BUF_QUERY_TRACKED DMA_BUF_QUERY_CHECKED
             DMABUF_DEVICE_QUERY DMABUF_DEVICE_SYNC_RANGE DMABUF_DEVICE_SYNC_PARTIAL
-            DMABUF_DEVICE_STATS
+            DMABUF_DEVICE_STATS DMABUF_DEVICE_ALLOC
             DMA_HEAP_IOC_MAGIC DMA_HEAP_IOCTL_ALLOC
             UDMABUF_FLAGS_CLOEXEC UDMABUF_CREATE UDMABUF_CREATE_LIST
             SYNC_IOC_MAGIC SYNC_IOC_MERGE SYNC_IOC_FILE_INFO SYNC_IOC_SET_DEADLINE
@@ -63,6 +63,7 @@ fn rust_values() -> BTreeMap<String, u64> {
             dmabuf_device_stats = DmabufDeviceStats {
                 fd pad begins ends bytes_to_device bytes_from_device faults violations reserved
             }
+            dmabuf_device_alloc = DmabufDeviceAlloc { fd fd_flags len heap }
             dma_heap_allocation_data = DmaHeapAllocationData { len fd fd_flags heap_flags }
             udmabuf_create = UdmabufCreate { memfd flags offset size }
             udmabuf_create_item = UdmabufCreateItem { memfd offset size }
@@ -144,7 +145,7 @@ fn no_two_ioctls_share_a_number() {
                 && name != "DRM_IOCTL_BASE"
         })
         .collect();
-    assert_eq!(names.len(), 27, "{names:?}");
+    assert_eq!(names.len(), 28, "{names:?}");
     let distinct: BTreeMap<_, _> = names.iter().map(|(name, number)| (number, name)).collect();
     assert_eq!(distinct.len(), names.len(), "{names:?}");
 }

@@ -1,0 +1,504 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Exporters of dma-bufs.
+//!
+//! C header: `include/linux/dma-buf.h`.
+//!
+//! An exporter implements [`Exporter`], and says in a type whether the CPU can access its memory:
+//! with [`NoCpuAccess`] `mmap(2)` fails, with [`Bracketed`] the exporter has to implement
+//! [`CpuAccess`], in which mmap, begin and end come together. An exporter that offers mmap and has no
+//! begin or no end does not compile.
+//!
+//! # Examples
+//!
+//! ```ignore
+//! static OPS: dma_buf::Ops<Frames> = dma_buf::Ops::new();
+//!
+//! impl Exporter for Frames {
+//!     type Cpu = NoCpuAccess;
+//!     type Attachment = Table;
+//!
+//!     fn ops() -> &'static dma_buf::Ops<Self> { &OPS }
+//!     fn name(&self) -> &'static CStr { c"frames" }
+//!     fn attach(buffer: &DmaBuf<Self>, device: &Device) -> Result<Arc<Table>> {
+//!         Table::new(buffer.memory.clone(), device)
+//!     }
+//!     fn map<'a>(_: &DmaBuf<Self>, table: &'a Table, direction: Direction) -> Result<&'a Table> {
+//!         table.map(direction, AtMap::SyncAll)?;
+//!         Ok(table)
+//!     }
+//!     fn unmap(_: &DmaBuf<Self>, table: &Table) { table.unmap() }
+//!     // …
+//! }
+//!
+//! let buffer = dma_buf::export(frames, None, size, flags)?;
+//! ```
+
+use core::ffi::c_void;
+use core::marker::PhantomData;
+use core::ops::Deref;
+use core::ptr::NonNull;
+
+use kernel::bindings;
+use kernel::device::Device;
+use kernel::error::{from_err_ptr, from_result};
+use kernel::mm::virt::VmaNew;
+use kernel::page::{PAGE_SHIFT, PAGE_SIZE};
+use kernel::prelude::*;
+use kernel::sync::Arc;
+use kernel::types::{ForeignOwnable, Opaque};
+use kernel::ModuleMetadata;
+
+use super::pages::Pages;
+use super::sg::{Direction, Table};
+use super::vma::{Mapped, NewMapping};
+
+/// The bytes of a buffer's name, its NUL included: `DMA_BUF_NAME_LEN`.
+pub(crate) const NAME_LEN: usize = 32;
+
+/// The owner of a buffer's memory: `struct dma_buf_ops`.
+///
+/// All functions may sleep. `map` and `unmap`, `vmap` and `vunmap` are called with the buffer's
+/// reservation lock held.
+pub(crate) trait Exporter: Send + Sync + Sized + 'static {
+    /// Whether the CPU can access the memory: [`NoCpuAccess`] or [`Bracketed`].
+    type Cpu: CpuMode<Self>;
+
+    /// What is kept for each device that is attached.
+    type Attachment: Send + Sync;
+
+    /// The exporter's table of operations, a static of its own, by which its buffers are recognised.
+    fn ops() -> &'static Ops<Self>;
+
+    /// The exporter's name, which `/proc/PID/fdinfo` shows as `exp_name`.
+    fn name(&self) -> &'static CStr;
+
+    /// A device wants to use the buffer.
+    fn attach(buffer: &DmaBuf<Self>, device: &Device) -> Result<Arc<Self::Attachment>>;
+
+    /// It does not any more. It has unmapped what it mapped.
+    fn detach(buffer: &DmaBuf<Self>, attachment: &Arc<Self::Attachment>);
+
+    /// Maps the memory for an attached device; what comes back is mapped.
+    fn map<'a>(
+        buffer: &DmaBuf<Self>,
+        attachment: &'a Self::Attachment,
+        direction: Direction,
+    ) -> Result<&'a Table>;
+
+    /// Unmaps it.
+    fn unmap(buffer: &DmaBuf<Self>, attachment: &Self::Attachment);
+
+    /// Maps the memory into the kernel's address space, for an importer that accesses it by CPU. Only
+    /// called again after `vunmap`.
+    fn vmap(buffer: &DmaBuf<Self>) -> Result<NonNull<c_void>>;
+
+    /// That mapping goes.
+    fn vunmap(buffer: &DmaBuf<Self>);
+}
+
+/// CPU access to an exporter's memory. Whoever offers the first of these offers all three.
+pub(crate) trait CpuAccess: Mapped {
+    /// Maps the memory into a process.
+    fn mmap(mapping: NewMapping<'_, Self>) -> Result;
+
+    /// A bracket begins over the whole buffer; the direction is what the CPU's access would be as a
+    /// transfer: [`Direction::FromDevice`] for loads.
+    fn begin_cpu_access(buffer: &DmaBuf<Self>, direction: Direction) -> Result;
+
+    /// It ends.
+    fn end_cpu_access(buffer: &DmaBuf<Self>, direction: Direction) -> Result;
+}
+
+/// [`NoCpuAccess`] or [`Bracketed`].
+pub(crate) trait CpuMode<T>: sealed::Sealed {
+    /// The operations that differ.
+    const OPS: bindings::dma_buf_ops;
+}
+
+/// The memory cannot be mapped: only devices reach it.
+pub(crate) enum NoCpuAccess {}
+
+/// The memory can be mapped, and accesses are bracketed.
+pub(crate) enum Bracketed {}
+
+impl<T: Exporter> CpuMode<T> for NoCpuAccess {
+    const OPS: bindings::dma_buf_ops = pin_init::zeroed();
+}
+
+impl<T: CpuAccess> CpuMode<T> for Bracketed {
+    const OPS: bindings::dma_buf_ops = bindings::dma_buf_ops {
+        begin_cpu_access: Some(callback::begin_cpu_access::<T>),
+        end_cpu_access: Some(callback::end_cpu_access::<T>),
+        mmap: Some(callback::mmap::<T>),
+        ..pin_init::zeroed()
+    };
+}
+
+mod sealed {
+    pub(crate) trait Sealed {}
+    impl Sealed for super::NoCpuAccess {}
+    impl Sealed for super::Bracketed {}
+}
+
+/// The table of operations of one exporter.
+pub(crate) struct Ops<T>(bindings::dma_buf_ops, PhantomData<fn() -> T>);
+
+// SAFETY: It is never written.
+unsafe impl<T> Sync for Ops<T> {}
+
+impl<T: Exporter> Ops<T> {
+    /// The table; keep it in a static.
+    pub(crate) const fn new() -> Self {
+        Ops(
+            bindings::dma_buf_ops {
+                attach: Some(callback::attach::<T>),
+                detach: Some(callback::detach::<T>),
+                map_dma_buf: Some(callback::map::<T>),
+                unmap_dma_buf: Some(callback::unmap::<T>),
+                release: Some(callback::release::<T>),
+                vmap: Some(callback::vmap::<T>),
+                vunmap: Some(callback::vunmap::<T>),
+                ..T::Cpu::OPS
+            },
+            PhantomData,
+        )
+    }
+}
+
+/// What a buffer's `priv` points to.
+#[pin_data]
+struct Private<T> {
+    cpu_pages: Option<Arc<Pages>>,
+    #[pin]
+    exporter: T,
+}
+
+/// A buffer exported by a `T`: `struct dma_buf`.
+///
+/// # Invariants
+///
+/// Its operations are those of `T`, and its private data is a [`Private<T>`].
+#[repr(transparent)]
+pub(crate) struct DmaBuf<T>(Opaque<bindings::dma_buf>, PhantomData<T>);
+
+impl<T: Exporter> DmaBuf<T> {
+    /// # Safety
+    ///
+    /// `raw` must be a buffer that [`export`] made for a `T`, and live as long as `'a`.
+    pub(super) unsafe fn from_raw<'a>(raw: *mut bindings::dma_buf) -> &'a Self {
+        // SAFETY: By the caller's promise; the type is transparent.
+        unsafe { &*raw.cast() }
+    }
+
+    pub(super) fn as_raw(&self) -> *mut bindings::dma_buf {
+        self.0.get()
+    }
+
+    fn private(&self) -> &Private<T> {
+        // SAFETY: By the invariants, and it is freed only after the last reference to the buffer.
+        unsafe { &*(*self.as_raw()).priv_.cast() }
+    }
+
+    /// The memory that the CPU accesses, if it can. The same for the buffer's lifetime.
+    pub(crate) fn cpu_pages(&self) -> Option<&Arc<Pages>> {
+        self.private().cpu_pages.as_ref()
+    }
+
+    /// Bytes; never changes.
+    pub(crate) fn size(&self) -> usize {
+        // SAFETY: The buffer is alive, and the field never changes.
+        unsafe { (*self.as_raw()).size }
+    }
+
+    /// The number by which `fstat(2)` tells the buffer from others.
+    pub(crate) fn inode(&self) -> u64 {
+        // SAFETY: The buffer has its file and inode as long as it lives, and the number never changes.
+        unsafe { (*(*(*self.as_raw()).file).f_inode).i_ino as u64 }
+    }
+
+    /// What `DMA_BUF_SET_NAME` set, then zeroes.
+    pub(crate) fn name(&self) -> [u8; NAME_LEN] {
+        let mut name = [0; NAME_LEN];
+        // SAFETY: The buffer is alive; the name is replaced and freed only with the lock held, and it
+        // ends with NUL.
+        unsafe {
+            let raw = self.as_raw();
+            let lock = &raw mut (*raw).name_lock;
+            bindings::spin_lock(lock);
+            let text = (*raw).name.cast::<u8>();
+            let mut index = 0;
+            while !text.is_null() && index + 1 < NAME_LEN && *text.add(index) != 0 {
+                name[index] = *text.add(index);
+                index += 1;
+            }
+            bindings::spin_unlock(lock);
+        }
+        name
+    }
+
+    /// Waits for the fences of devices: for those that write, or, before a store, for all of them.
+    ///
+    /// `ERESTARTSYS` when a signal comes first.
+    pub(crate) fn wait_for_devices(&self, before_store: bool) -> Result {
+        let usage = if before_store {
+            bindings::dma_resv_usage_DMA_RESV_USAGE_READ
+        } else {
+            bindings::dma_resv_usage_DMA_RESV_USAGE_WRITE
+        };
+        // SAFETY: The buffer has its reservation object as long as it lives.
+        let left = unsafe {
+            let resv = (*self.as_raw()).resv;
+            bindings::dma_resv_wait_timeout(resv, usage, true, c_long::MAX as c_ulong)
+        };
+        kernel::error::to_result(left.min(0) as c_int)
+    }
+
+    /// Takes the pages of the bytes from `start` to `end` out of every process that has them mapped:
+    /// the next access to each faults.
+    pub(crate) fn shoot_down(&self, start: usize, end: usize) {
+        let start = start & !(PAGE_SIZE - 1);
+        let end = end.next_multiple_of(PAGE_SIZE);
+        // SAFETY: The buffer has its file and mapping as long as it lives.
+        unsafe {
+            let mapping = (*(*self.as_raw()).file).f_mapping;
+            bindings::unmap_mapping_range(mapping, start as i64, (end - start) as i64, 1);
+        }
+    }
+}
+
+impl<T: Exporter> Deref for DmaBuf<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.private().exporter
+    }
+}
+
+/// A reference to a buffer of which nobody has to know who exported it.
+///
+/// # Invariants
+///
+/// It owns one reference to the buffer.
+pub(crate) struct Owned(NonNull<bindings::dma_buf>);
+
+impl Owned {
+    /// Gives the reference away.
+    pub(super) fn into_raw(self) -> *mut bindings::dma_buf {
+        core::mem::ManuallyDrop::new(self).0.as_ptr()
+    }
+
+    /// The buffer behind a descriptor: `EBADF` if there is no file, `EINVAL` if it is no dma-buf.
+    pub(crate) fn from_fd(fd: i32) -> Result<Self> {
+        // SAFETY: The call has no requirements.
+        let raw = from_err_ptr(unsafe { bindings::dma_buf_get(fd) })?;
+        // INVARIANT: The call took a reference.
+        Ok(Owned(NonNull::new(raw).ok_or(EINVAL)?))
+    }
+
+    /// The buffer, if a `T` exported it.
+    pub(crate) fn exported_by<T: Exporter>(&self) -> Option<&DmaBuf<T>> {
+        // SAFETY: The reference keeps the buffer, whose operations never change.
+        let ops = unsafe { (*self.0.as_ptr()).ops };
+        // SAFETY: The operations are those of `T`, a static that nobody else has.
+        core::ptr::eq(ops, &T::ops().0).then(|| unsafe { DmaBuf::from_raw(self.0.as_ptr()) })
+    }
+
+    /// A new descriptor of the buffer: `O_CLOEXEC` is the only flag that matters any more.
+    pub(crate) fn into_fd(self, flags: u32) -> Result<i32> {
+        // SAFETY: The reference is ours; when it succeeds, the descriptor has it.
+        let fd = unsafe { bindings::dma_buf_fd(self.0.as_ptr(), flags as c_int) };
+        kernel::error::to_result(fd.min(0))?;
+        core::mem::forget(self);
+        Ok(fd)
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        // SAFETY: By the invariants the reference is ours.
+        unsafe { bindings::dma_buf_put(self.0.as_ptr()) };
+    }
+}
+
+/// Makes a buffer of `size` bytes, which is what `cpu_pages` has, if there are any. `flags` are those
+/// of `open(2)`: an access mode and `O_CLOEXEC`.
+///
+/// Who exports it keeps its module loaded until the buffer is gone.
+pub(crate) fn export<T: Exporter>(
+    exporter: impl PinInit<T, Error>,
+    cpu_pages: Option<Arc<Pages>>,
+    size: usize,
+    flags: u32,
+) -> Result<Owned> {
+    if cpu_pages
+        .as_ref()
+        .is_some_and(|pages| pages.count() << PAGE_SHIFT != size)
+    {
+        return Err(EINVAL);
+    }
+    let private = KBox::try_pin_init(
+        try_pin_init!(Private { cpu_pages, exporter <- exporter }),
+        GFP_KERNEL,
+    )?;
+    let info = bindings::dma_buf_export_info {
+        exp_name: kernel::str::as_char_ptr_in_const_context(private.exporter.name()),
+        owner: crate::LocalModule::THIS_MODULE.as_ptr(),
+        ops: &T::ops().0,
+        size,
+        flags: flags as c_int,
+        resv: core::ptr::null_mut(),
+        priv_: private.into_foreign(),
+    };
+    // SAFETY: The operations are complete; the name and they are static. The private data is given to
+    // the buffer.
+    let exported = from_err_ptr(unsafe { bindings::dma_buf_export(&info) });
+    match exported.map(NonNull::new) {
+        // INVARIANT: The call returned a reference.
+        Ok(Some(raw)) => Ok(Owned(raw)),
+        failed => {
+            // SAFETY: It was made above, and no buffer has it.
+            drop(unsafe { <Pin<KBox<Private<T>>>>::from_foreign(info.priv_) });
+            Err(failed.err().unwrap_or(ENOMEM))
+        }
+    }
+}
+
+/// What the kernel calls. All of them are only ever in the operations of buffers that [`export`] made
+/// for a `T`.
+mod callback {
+    use super::*;
+
+    /// # Safety
+    ///
+    /// `raw` must be an attachment to such a buffer, after [`attach`].
+    unsafe fn attachment<'a, T: Exporter>(
+        raw: *mut bindings::dma_buf_attachment,
+    ) -> (&'a DmaBuf<T>, Arc<T::Attachment>) {
+        // SAFETY: By the caller's promise; `attach` stored the pointer.
+        unsafe {
+            let attachment = <Arc<T::Attachment>>::borrow((*raw).priv_);
+            (DmaBuf::from_raw((*raw).dmabuf), attachment.into())
+        }
+    }
+
+    pub(super) unsafe extern "C" fn attach<T: Exporter>(
+        buffer: *mut bindings::dma_buf,
+        attachment: *mut bindings::dma_buf_attachment,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: The kernel gives a buffer of ours, and an attachment of a device that is alive.
+            let (buffer, device) = unsafe {
+                (
+                    DmaBuf::<T>::from_raw(buffer),
+                    Device::from_raw((*attachment).dev),
+                )
+            };
+            let private = T::attach(buffer, device)?.into_foreign();
+            // SAFETY: The attachment is being made, and this field is the exporter's.
+            unsafe { (*attachment).priv_ = private };
+            Ok(0)
+        })
+    }
+
+    pub(super) unsafe extern "C" fn detach<T: Exporter>(
+        buffer: *mut bindings::dma_buf,
+        attachment: *mut bindings::dma_buf_attachment,
+    ) {
+        // SAFETY: The kernel gives a buffer of ours and its attachment, for the last time.
+        unsafe {
+            let private = <Arc<T::Attachment>>::from_foreign((*attachment).priv_);
+            T::detach(DmaBuf::from_raw(buffer), &private);
+        }
+    }
+
+    pub(super) unsafe extern "C" fn map<T: Exporter>(
+        raw: *mut bindings::dma_buf_attachment,
+        direction: bindings::dma_data_direction,
+    ) -> *mut bindings::sg_table {
+        // SAFETY: The kernel gives an attachment to a buffer of ours.
+        let (buffer, attachment) = unsafe { attachment::<T>(raw) };
+        let mapped = Direction::from_raw(direction)
+            .ok_or(EINVAL)
+            .and_then(|direction| {
+                T::map(buffer, &attachment, direction).map(|table| table.as_raw())
+            });
+        // The table lives in the attachment, of which the kernel has a reference until `detach`.
+        mapped.unwrap_or_else(|error| error.to_ptr())
+    }
+
+    pub(super) unsafe extern "C" fn unmap<T: Exporter>(
+        raw: *mut bindings::dma_buf_attachment,
+        _: *mut bindings::sg_table,
+        _: bindings::dma_data_direction,
+    ) {
+        // SAFETY: The kernel gives an attachment to a buffer of ours.
+        let (buffer, attachment) = unsafe { attachment::<T>(raw) };
+        T::unmap(buffer, &attachment);
+    }
+
+    pub(super) unsafe extern "C" fn release<T: Exporter>(buffer: *mut bindings::dma_buf) {
+        // SAFETY: The kernel gives a buffer of ours for the last time; `export` stored the pointer.
+        drop(unsafe { <Pin<KBox<Private<T>>>>::from_foreign((*buffer).priv_) });
+    }
+
+    pub(super) unsafe extern "C" fn vmap<T: Exporter>(
+        buffer: *mut bindings::dma_buf,
+        map: *mut bindings::iosys_map,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: The kernel gives a buffer of ours.
+            let address = T::vmap(unsafe { DmaBuf::<T>::from_raw(buffer) })?;
+            // SAFETY: The kernel gives a map to fill in.
+            unsafe {
+                (*map).is_iomem = false;
+                (*map).__bindgen_anon_1.vaddr = address.as_ptr();
+            }
+            Ok(0)
+        })
+    }
+
+    pub(super) unsafe extern "C" fn vunmap<T: Exporter>(
+        buffer: *mut bindings::dma_buf,
+        _: *mut bindings::iosys_map,
+    ) {
+        // SAFETY: The kernel gives a buffer of ours.
+        T::vunmap(unsafe { DmaBuf::<T>::from_raw(buffer) });
+    }
+
+    pub(super) unsafe extern "C" fn begin_cpu_access<T: CpuAccess>(
+        buffer: *mut bindings::dma_buf,
+        direction: bindings::dma_data_direction,
+    ) -> c_int {
+        from_result(|| {
+            let direction = Direction::from_raw(direction).ok_or(EINVAL)?;
+            // SAFETY: The kernel gives a buffer of ours.
+            T::begin_cpu_access(unsafe { DmaBuf::<T>::from_raw(buffer) }, direction)?;
+            Ok(0)
+        })
+    }
+
+    pub(super) unsafe extern "C" fn end_cpu_access<T: CpuAccess>(
+        buffer: *mut bindings::dma_buf,
+        direction: bindings::dma_data_direction,
+    ) -> c_int {
+        from_result(|| {
+            let direction = Direction::from_raw(direction).ok_or(EINVAL)?;
+            // SAFETY: The kernel gives a buffer of ours.
+            T::end_cpu_access(unsafe { DmaBuf::<T>::from_raw(buffer) }, direction)?;
+            Ok(0)
+        })
+    }
+
+    pub(super) unsafe extern "C" fn mmap<T: CpuAccess>(
+        buffer: *mut bindings::dma_buf,
+        vma: *mut bindings::vm_area_struct,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: The kernel gives a buffer of ours, and an area that is being set up.
+            let (buffer, vma) = unsafe { (DmaBuf::<T>::from_raw(buffer), VmaNew::from_raw(vma)) };
+            T::mmap(NewMapping::new(buffer, vma).ok_or(EINVAL)?)?;
+            Ok(0)
+        })
+    }
+}
