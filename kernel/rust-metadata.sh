@@ -15,9 +15,17 @@ if [ $# -ne 2 ]; then
 	exit 2
 fi
 headers=$(realpath "$1")
-source=$(realpath "$2")
+source=$2
+if [ ! -r "$source" ]; then
+	echo "$source is missing; it is in Debian's package $(basename "$source" .tar.xz)" >&2
+	exit 1
+fi
+if [ -z "${DESTDIR:-}" ] && [ ! -w "$headers" ]; then
+	echo "the metadata goes into $headers, where only root may write: make it once as root" >&2
+	exit 1
+fi
 
-# What the metadata is only good for.
+# Only the compiler that the kernel was built by makes metadata of use.
 expected=$(sed -n 's/^CONFIG_RUSTC_VERSION_TEXT="\(.*\)"$/\1/p' "$headers/.config")
 if [ -z "$expected" ]; then
 	echo "$headers: that kernel is built without Rust (CONFIG_RUST)" >&2
@@ -37,6 +45,12 @@ xz -T0 -dc "$source" | tar -x -C "$work" --strip-components=1 --exclude='*/drive
 	'*/Makefile' '*/Kbuild' '*/.clippy.toml' '*/.rustfmt.toml' \
 	'linux-source-*/arch/x86' 'linux-source-*/include' 'linux-source-*/rust' \
 	'linux-source-*/scripts' 'linux-source-*/drivers/*.h'
+
+common=$(sed -n 's/^include \(.*\)\/Makefile$/\1/p' "$headers/Makefile")
+if ! cmp -s "$work/Makefile" "$common/Makefile"; then
+	echo "$source is of another revision than $headers" >&2
+	exit 1
+fi
 
 # The headers are already configured, and hold the programs that the build runs.
 mkdir -p "$work/out/scripts"
@@ -68,5 +82,4 @@ done
 install scripts/target.json "$(realpath "$headers/scripts")"
 # How the kernel's Rust code is formatted and linted.
 install ../.rustfmt.toml "$headers/rust"
-common=$(sed -n 's/^include \(.*\)\/Makefile$/\1/p' "$headers/Makefile")
 install ../.clippy.toml "$common"
