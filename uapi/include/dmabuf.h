@@ -134,4 +134,15 @@ struct dmabuf_device_alloc {
 #define DMABUF_DEVICE_STATS _IOWR(DMA_BUF_ACCESS_BASE, 0x13, struct dmabuf_device_stats)
 #define DMABUF_DEVICE_ALLOC _IOWR(DMA_BUF_ACCESS_BASE, 0x14, struct dmabuf_device_alloc)
 
+/*
+ * /dev/dmabuf-importer, an emulated device that imports dma-bufs of any exporter. An open file is one
+ * attachment. While its buffer is mapped, pread(2) and pwrite(2) are what the device does by DMA:
+ * they reach the bytes at the addresses that the DMA API gave. EINVAL: nothing is attached, or
+ * mapped, or the argument is wrong. EBUSY: it is already. EACCES: against the direction. The
+ * argument of MAP is what the device does: DMA_BUF_SYNC_READ, DMA_BUF_SYNC_WRITE, or both.
+ */
+#define DMABUF_IMPORTER_ATTACH _IOW(DMA_BUF_ACCESS_BASE, 0x20, __s32)
+#define DMABUF_IMPORTER_MAP _IOW(DMA_BUF_ACCESS_BASE, 0x21, __u32)
+#define DMABUF_IMPORTER_UNMAP _IO(DMA_BUF_ACCESS_BASE, 0x22)
+
 #endif /* DMABUF_H */

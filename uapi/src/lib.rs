@@ -12,6 +12,7 @@
 //! | `dma_buf.rs` | `linux/dma-buf.h`, and the vendor kernels' `SYNC_PARTIAL` |
 //! | `access.rs` | `include/dmabuf.h` of this crate: the argument-less brackets, the capability query, the brackets with a 64-bit range |
 //! | `device.rs` | the same file: the module's `/dev/dmabuf` |
+//! | `importer.rs` | `include/dmabuf.h` of this crate: the kernel module that imports |
 //! | `dma_heap.rs` | `linux/dma-heap.h` |
 //! | `udmabuf.rs` | `linux/udmabuf.h` |
 //! | `sync_file.rs` | `linux/sync_file.h` |
@@ -30,6 +31,7 @@ mod device;
 mod dma_buf;
 mod dma_heap;
 mod drm;
+mod importer;
 mod ioctl;
 mod sync_file;
 mod udmabuf;
@@ -39,6 +41,7 @@ pub use self::device::*;
 pub use self::dma_buf::*;
 pub use self::dma_heap::*;
 pub use self::drm::*;
+pub use self::importer::*;
 pub use self::ioctl::*;
 pub use self::sync_file::*;
 pub use self::udmabuf::*;

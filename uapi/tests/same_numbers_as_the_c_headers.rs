@@ -43,6 +43,7 @@ fn rust_values() -> BTreeMap<String, u64> {
             DMA_BUF_QUERY_TRACKED DMA_BUF_QUERY_CHECKED
             DMABUF_DEVICE_QUERY DMABUF_DEVICE_SYNC_RANGE DMABUF_DEVICE_SYNC_PARTIAL
             DMABUF_DEVICE_STATS DMABUF_DEVICE_ALLOC
+            DMABUF_IMPORTER_ATTACH DMABUF_IMPORTER_MAP DMABUF_IMPORTER_UNMAP
             DMA_HEAP_IOC_MAGIC DMA_HEAP_IOCTL_ALLOC
             UDMABUF_FLAGS_CLOEXEC UDMABUF_CREATE UDMABUF_CREATE_LIST
             SYNC_IOC_MAGIC SYNC_IOC_MERGE SYNC_IOC_FILE_INFO SYNC_IOC_SET_DEADLINE
@@ -139,13 +140,20 @@ fn no_two_ioctls_share_a_number() {
     let names: Vec<_> = rust_values()
         .into_iter()
         .filter(|(name, _)| {
-            let ioctl = ["_IOCTL_", "SET_NAME_", "DMABUF_DEVICE_", "UDMABUF_CREATE", "SYNC_IOC_"];
+            let ioctl = [
+                "_IOCTL_",
+                "SET_NAME_",
+                "DMABUF_DEVICE_",
+                "DMABUF_IMPORTER_",
+                "UDMABUF_CREATE",
+                "SYNC_IOC_",
+            ];
             ioctl.iter().any(|part| name.contains(part))
                 && !name.ends_with("_MAGIC")
                 && name != "DRM_IOCTL_BASE"
         })
         .collect();
-    assert_eq!(names.len(), 28, "{names:?}");
+    assert_eq!(names.len(), 31, "{names:?}");
     let distinct: BTreeMap<_, _> = names.iter().map(|(name, number)| (number, name)).collect();
     assert_eq!(distinct.len(), names.len(), "{names:?}");
 }
