@@ -9,7 +9,8 @@ use dmabuf_core::{Access, CpuAccess, Range};
 use rustix::fs::{self, Mode, OFlags};
 
 use crate::bracket::Brackets;
-use crate::{Bytes, Capability, Error, Kind, MapOptions, Mapping, Route, ioctl, kind};
+use crate::device::Respondent;
+use crate::{Bytes, Capability, Error, Kind, MapOptions, Mapping, Route, kind};
 
 /// A buffer that devices and programs share.
 ///
@@ -25,6 +26,7 @@ struct Inner {
     kind: Kind,
     capability: Capability,
     brackets: Brackets,
+    respondent: Respondent,
 }
 
 impl DmaBuf {
@@ -38,11 +40,13 @@ impl DmaBuf {
     /// [`Error::Inspect`].
     pub fn from_fd(fd: OwnedFd) -> Result<DmaBuf, Error> {
         let stat = fs::fstat(&fd).map_err(|errno| Error::Inspect(errno.into()))?;
-        let (kind, query) = kind::tell(fd.as_fd())?;
-        let capability = Capability::ask(fd.as_fd(), kind, query.as_ref())?;
+        let (kind, answer) = kind::tell(fd.as_fd())?;
+        let query = answer.as_ref().map(|answer| &answer.query);
+        let capability = Capability::ask(fd.as_fd(), kind, query)?;
         let brackets = Brackets::new(kind, query.is_some());
+        let respondent = answer.map_or(Respondent::Itself, |answer| answer.by);
         let size = stat.st_size.try_into().unwrap_or(0);
-        Ok(DmaBuf(Arc::new(Inner { fd, size, kind, capability, brackets })))
+        Ok(DmaBuf(Arc::new(Inner { fd, size, kind, capability, brackets, respondent })))
     }
 
     /// Opens a served buffer by its path: read-write where its permissions allow that, read-only
@@ -125,12 +129,12 @@ impl CpuAccess for DmaBuf {
     type Error = io::Error;
 
     fn begin_cpu_access(&self, access: Access, range: Range) -> io::Result<()> {
-        let send = |sync| ioctl::sync(self.as_fd(), sync);
+        let send = |sync| self.0.respondent.sync(self.as_fd(), sync);
         Ok(self.0.brackets.begin(access, range, self.0.size, send)?)
     }
 
     fn end_cpu_access(&self, access: Access, range: Range) -> io::Result<()> {
-        let send = |sync| ioctl::sync(self.as_fd(), sync);
+        let send = |sync| self.0.respondent.sync(self.as_fd(), sync);
         Ok(self.0.brackets.end(access, range, self.0.size, send)?)
     }
 }

@@ -22,7 +22,7 @@ pub enum Mmap {
 /// What a buffer is capable of, for its lifetime.
 ///
 /// `None` is an honest answer: nobody knows. Mainline's exporters do not tell how they map or
-/// whether they are coherent; served buffers and memfds tell everything.
+/// whether they are coherent; served buffers, the kernel module's and memfds tell everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Capability {

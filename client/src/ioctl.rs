@@ -22,6 +22,19 @@ pub(crate) fn query(fd: BorrowedFd<'_>) -> Result<DmaBufQuery, Errno> {
     Ok(query)
 }
 
+/// `DMABUF_DEVICE_QUERY`: the same of the module's buffers; ENOTTY for those of other exporters.
+pub(crate) fn device_query(
+    device: BorrowedFd<'_>,
+    fd: BorrowedFd<'_>,
+) -> Result<DmaBufQuery, Errno> {
+    const QUERY: Opcode = DMABUF_DEVICE_QUERY as Opcode;
+    let mut asked = DmabufDeviceQuery { fd: fd.as_raw_fd(), ..DmabufDeviceQuery::default() };
+    // SAFETY: The number encodes that the call reads and writes one `DmabufDeviceQuery`, in which
+    // every bit pattern is a value.
+    unsafe { ioctl(device, Updater::<QUERY, _>::new(&mut asked)) }?;
+    Ok(asked.query)
+}
+
 /// `DMA_BUF_SET_NAME`, with the name and a NUL.
 pub(crate) fn set_name(fd: BorrowedFd<'_>, name: [u8; DMA_BUF_NAME_LEN]) -> Result<(), Errno> {
     // SAFETY: The call reads a string of at most 32 bytes, which the array has, and stores nothing
@@ -63,6 +76,19 @@ pub(crate) fn sync(fd: BorrowedFd<'_>, sync: Sync) -> Result<(), Errno> {
             Sync::Whole(argument) => ioctl(fd, Setter::<WHOLE, _>::new(argument)),
         }
     }
+}
+
+/// `DMABUF_DEVICE_SYNC_RANGE`: begins or ends a bracket over a range of a buffer of the module's.
+pub(crate) fn device_sync_range(
+    device: BorrowedFd<'_>,
+    fd: BorrowedFd<'_>,
+    sync: DmaBufSyncRange,
+) -> Result<(), Errno> {
+    const RANGE: Opcode = DMABUF_DEVICE_SYNC_RANGE as Opcode;
+    let argument = DmabufDeviceSyncRange { fd: fd.as_raw_fd(), pad: 0, sync };
+    // SAFETY: The number encodes that the call reads one `DmabufDeviceSyncRange`, and it stores
+    // nothing to this program's memory.
+    unsafe { ioctl(device, Setter::<RANGE, _>::new(argument)) }
 }
 
 /// `DMA_BUF_IOCTL_EXPORT_SYNC_FILE`: the fences that an access of this direction waits for.

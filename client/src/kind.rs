@@ -7,6 +7,7 @@ use dmabuf_uapi::{DMA_BUF_MAGIC, DmaBufQuery, FUSE_SUPER_MAGIC};
 use rustix::fs;
 use rustix::io::Errno;
 
+use crate::device::{Respondent, device};
 use crate::{Error, ioctl};
 
 /// What a buffer's file descriptor is, told by its file system.
@@ -36,16 +37,22 @@ impl fmt::Display for Kind {
     }
 }
 
+/// What an exporter says of itself, and who says it.
+pub(crate) struct Answer {
+    pub query: DmaBufQuery,
+    pub by: Respondent,
+}
+
 /// What the descriptor is, and what the exporter says of itself, if it does.
 ///
 /// Only files that may be dma-bufs are asked: to any other the ioctl's number could mean anything.
-pub(crate) fn tell(fd: BorrowedFd<'_>) -> Result<(Kind, Option<DmaBufQuery>), Error> {
+pub(crate) fn tell(fd: BorrowedFd<'_>) -> Result<(Kind, Option<Answer>), Error> {
     let file_system = fs::fstatfs(fd).map_err(|errno| Error::Inspect(errno.into()))?;
     // The field's type differs between architectures; the magic numbers have 32 bits on all.
     Ok(match file_system.f_type as u32 {
-        DMA_BUF_MAGIC => (Kind::Kernel, query(fd)?),
-        FUSE_SUPER_MAGIC => match query(fd)? {
-            Some(query) => (Kind::Served, Some(query)),
+        DMA_BUF_MAGIC => (Kind::Kernel, answer_of_kernel(fd)?),
+        FUSE_SUPER_MAGIC => match query(fd, || ioctl::query(fd))? {
+            Some(query) => (Kind::Served, Some(Answer { query, by: Respondent::Itself })),
             None => (Kind::Other, None),
         },
         _ if fs::fcntl_get_seals(fd).is_ok() => (Kind::Memfd, None),
@@ -53,9 +60,22 @@ pub(crate) fn tell(fd: BorrowedFd<'_>) -> Result<(Kind, Option<DmaBufQuery>), Er
     })
 }
 
+/// What a dma-buf of the kernel answers, or the module's device for it.
+fn answer_of_kernel(fd: BorrowedFd<'_>) -> Result<Option<Answer>, Error> {
+    if let Some(query) = query(fd, || ioctl::query(fd))? {
+        return Ok(Some(Answer { query, by: Respondent::Itself }));
+    }
+    let Some(device) = device() else { return Ok(None) };
+    let query = query(fd, || ioctl::device_query(device, fd))?;
+    Ok(query.map(|query| Answer { query, by: Respondent::Device(device) }))
+}
+
 /// What the exporter says of itself; `None` if it does not know the question, or answers nonsense.
-fn query(fd: BorrowedFd<'_>) -> Result<Option<DmaBufQuery>, Error> {
-    match rustix::io::retry_on_intr(|| ioctl::query(fd)) {
+fn query(
+    fd: BorrowedFd<'_>,
+    ask: impl Fn() -> Result<DmaBufQuery, Errno>,
+) -> Result<Option<DmaBufQuery>, Error> {
+    match rustix::io::retry_on_intr(ask) {
         Ok(query) if query.size != 0 && query.granule.is_power_of_two() => Ok(Some(query)),
         Ok(_) | Err(Errno::NOTTY | Errno::NOSYS) => Ok(None),
         // A served file that has not been given its size.

@@ -59,6 +59,7 @@ mod bracket;
 mod buffer;
 mod capability;
 mod copy;
+mod device;
 mod direction;
 mod error;
 mod fd_info;

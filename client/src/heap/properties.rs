@@ -22,8 +22,8 @@ pub struct Properties {
 /// cached, and `Documentation/userspace-api/dma-buf-heaps.rst`. A CMA heap has the name of its
 /// region: `reserved` where the kernel's command line made it, the device tree node's where that
 /// did (`linux,cma`, `default-pool`), and `default_cma_region` for either since Linux 6.17.
-/// `protected,…`: drivers/tee/tee_heap.c. The others are of Android's, Rockchip's, MediaTek's and
-/// Qualcomm's kernels.
+/// `protected,…`: drivers/tee/tee_heap.c. The last four are of this project's kernel module, all
+/// others of Android's, Rockchip's, MediaTek's and Qualcomm's kernels.
 const KNOWN: &[(&str, bool, Option<bool>, bool)] = &[
     ("system", false, Some(true), false),
     ("system-dma32", false, Some(true), false),
@@ -40,6 +40,10 @@ const KNOWN: &[(&str, bool, Option<bool>, bool)] = &[
     ("protected,secure-video-record", true, None, true),
     ("secure_mtk_cma", true, None, true),
     ("restricted_mtk_cma", true, None, true),
+    ("coherent", false, Some(true), false),
+    ("bounce", false, Some(true), false),
+    ("tracked", false, Some(true), false),
+    ("checked", false, Some(true), false),
 ];
 
 /// The names that the default CMA region's heap has had, the newest first.
