@@ -24,12 +24,6 @@ fn main() {
         // SAFETY: Inside of the mapping.
         sum += usize::from(unsafe { *pixels.add(i) }); // expect: outside-read
     }
-    sync(&buffer, START | READ);
-    for i in 0..SIZE {
-        // SAFETY: Inside of the mapping.
-        sum -= usize::from(unsafe { *pixels.add(i) });
-    }
-    sync(&buffer, END | READ);
-    assert_eq!(sum, 0);
+    assert!(sum >= SIZE);
     done();
 }
