@@ -6,6 +6,7 @@ mod generate;
 mod info;
 mod output;
 mod serve;
+mod service;
 
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;

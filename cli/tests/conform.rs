@@ -1,54 +1,17 @@
 //! `dmabuf conform` on the heaps that this machine can serve.
 
 mod common;
+#[path = "common/service.rs"]
+mod service;
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output};
 
 use common::{dmabuf, stderr, stdout};
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use service::Service;
 
 const HEAPS: [&str; 5] = ["coherent", "bounce", "tracked", "checked", "unmappable"];
-
-/// A service that ends with the test.
-struct Service {
-    process: Child,
-    folder: tempfile::TempDir,
-}
-
-impl Service {
-    /// `None`, and it is said, where FUSE cannot be used.
-    fn start() -> Option<Service> {
-        let folder = tempfile::tempdir().expect("a folder");
-        let mut serve = dmabuf();
-        serve.arg("serve").arg(folder.path()).arg("--exit-with-parent").stdout(Stdio::piped());
-        let mut process = serve.spawn().expect("the binary runs");
-        let mut ready = String::new();
-        let mut output = BufReader::new(process.stdout.take().expect("a pipe"));
-        output.read_line(&mut ready).expect("a line");
-        let service = Service { process, folder };
-        if ready.is_empty() {
-            eprintln!("skipped: FUSE cannot be used here");
-            return None;
-        }
-        Some(service)
-    }
-
-    fn heap(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        // It unmounts when it is told to end, which killing it would prevent.
-        let _ = kill_process(Pid::from_child(&self.process), Signal::TERM);
-        let _ = self.process.wait();
-    }
-}
 
 fn conform(arguments: impl FnOnce(&mut Command)) -> Output {
     let mut command = dmabuf();

@@ -13,7 +13,7 @@
 //! | [`report`], [`contact_sheet`], [`progress`] | what people see |
 
 mod canvas;
-mod child;
+pub mod child;
 mod clients;
 mod contact_sheet;
 mod contract;
