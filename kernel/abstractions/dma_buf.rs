@@ -214,7 +214,7 @@ impl<T: Exporter> DmaBuf<T> {
     /// The number by which `fstat(2)` tells the buffer from others.
     pub(crate) fn inode(&self) -> u64 {
         // SAFETY: The buffer has its file and inode as long as it lives, and the number never changes.
-        unsafe { (*(*(*self.as_raw()).file).f_inode).i_ino as u64 }
+        unsafe { (*(*(*self.as_raw()).file).f_inode).i_ino }
     }
 
     /// What `DMA_BUF_SET_NAME` set, then zeroes.
@@ -342,7 +342,7 @@ pub(crate) fn export<T: Exporter>(
         GFP_KERNEL,
     )?;
     let info = bindings::dma_buf_export_info {
-        exp_name: kernel::str::as_char_ptr_in_const_context(private.exporter.name()),
+        exp_name: private.exporter.name().as_char_ptr(),
         owner: crate::LocalModule::THIS_MODULE.as_ptr(),
         ops: &T::ops().0,
         size,

@@ -56,7 +56,7 @@ pub(crate) fn add<H: Heap>(heap: KBox<H>) -> Result {
     let heap = KBox::into_raw(heap);
     let info = RawExportInfo {
         // SAFETY: The pointer was just made, and nobody else has it.
-        name: kernel::str::as_char_ptr_in_const_context(unsafe { &*heap }.name()),
+        name: unsafe { &*heap }.name().as_char_ptr(),
         ops: const {
             &RawOps {
                 allocate: allocate::<H>,

@@ -127,7 +127,7 @@ impl Attachment {
         self.each_run(offset, bytes.len(), from_device, |memory, len| {
             // SAFETY: The run is mapped memory of `len` bytes, and all runs together are as many bytes as
             // there is room for. Others may store to it meanwhile, which the compiler does not see.
-            unsafe { bindings::memcpy(to.add(done).cast(), memory, len as _) };
+            unsafe { bindings::memcpy(to.add(done).cast(), memory, len) };
             done += len;
         })
     }
@@ -139,7 +139,7 @@ impl Attachment {
         let to_device = bindings::dma_data_direction::DMA_TO_DEVICE;
         self.each_run(offset, bytes.len(), to_device, |memory, len| {
             // SAFETY: As above, the other way round.
-            unsafe { bindings::memcpy(memory, from.add(done).cast(), len as _) };
+            unsafe { bindings::memcpy(memory, from.add(done).cast(), len) };
             done += len;
         })
     }

@@ -2,7 +2,7 @@
 
 //! Which process it is: told by its address space, which its threads share and its children do not.
 
-use core::sync::atomic::{AtomicI32, Ordering};
+use core::sync::atomic::{AtomicI32, AtomicI64, Ordering};
 
 use kernel::bindings;
 use kernel::mm::Mm;
@@ -32,6 +32,13 @@ pub(crate) fn is_dead(mm: &Mm) -> bool {
     let users =
         unsafe { AtomicI32::from_ptr(&raw mut (*mm.as_raw()).__bindgen_anon_1.mm_users.counter) };
     users.load(Ordering::Acquire) == 0
+}
+
+/// The pages that the machine has.
+pub(crate) fn machine_pages() -> usize {
+    // SAFETY: The counter is only accessed atomically.
+    let pages = unsafe { AtomicI64::from_ptr(&raw mut bindings::_totalram_pages.counter) };
+    pages.load(Ordering::Relaxed) as usize
 }
 
 /// Whether the running process got a signal that kills it.

@@ -83,6 +83,10 @@ impl Pages {
         if size == 0 || size % PAGE_SIZE != 0 {
             return Err(EINVAL);
         }
+        if size >> PAGE_SHIFT > mm::machine_pages() {
+            // There is no need to let the OOM killer find out.
+            return Err(ENOMEM);
+        }
         // SAFETY: The kernel defines it, and it does not change after boot.
         let account = if unsafe { mem_accounting } {
             1 << bindings::___GFP_ACCOUNT_BIT
@@ -178,7 +182,7 @@ impl Pages {
             unsafe {
                 let to = bindings::kmap_local_page(to).cast::<u8>();
                 let from = bindings::kmap_local_page(from).cast::<u8>();
-                bindings::memcpy(to.add(within).cast(), from.add(within).cast(), len as _);
+                bindings::memcpy(to.add(within).cast(), from.add(within).cast(), len);
                 bindings::kunmap_local(from.cast());
                 bindings::kunmap_local(to.cast());
             }

@@ -149,7 +149,7 @@ impl Table {
             GFP_KERNEL,
         )?;
         table.list(longest);
-        Ok(table.into())
+        Ok(table)
     }
 
     /// Fills the entries.

@@ -314,6 +314,6 @@ impl<T: CpuAccess + Mapped> Operations<T> {
 fn pfn(page: *mut bindings::page) -> usize {
     const { assert!(cfg!(CONFIG_SPARSEMEM_VMEMMAP)) };
     // SAFETY: The kernel sets it at boot and never again.
-    let first = unsafe { bindings::vmemmap_base } as usize;
+    let first = unsafe { bindings::vmemmap_base };
     (page as usize - first) / size_of::<bindings::page>()
 }

@@ -63,6 +63,11 @@ impl Brackets {
         Ok(())
     }
 
+    /// Whether a bracket of stores is open.
+    pub(super) fn stores(&self) -> bool {
+        self.ledger.open().any(|open| open.access.writes())
+    }
+
     /// An owner that is dead, and may have left brackets open; asked again, the next one.
     pub(super) fn take_dead(&mut self) -> Option<Owner> {
         let index = self.owners.iter().position(|known| mm::is_dead(known))?;

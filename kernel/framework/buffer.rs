@@ -146,9 +146,9 @@ impl Buffer {
         let owner = mm.as_deref().map_or(brackets::KERNEL, brackets::owner);
         let mut harvest = buffer.bracket.lock();
         buffer.bury_the_dead(buffer, &mut harvest);
-        match buffer.heap.policy {
-            Policy::Hints => buffer.begin_hinted(buffer, access, range),
-            Policy::Tracked | Policy::Checked => buffer.begin_tracked(buffer, access, range),
+        match &mut *harvest {
+            None => buffer.begin_hinted(buffer, access, range),
+            Some(harvest) => buffer.begin_tracked(buffer, access, range, harvest),
         }
         let mut state = buffer.state.lock();
         state.brackets.begin(
@@ -272,7 +272,28 @@ impl Buffer {
         }
     }
 
-    fn begin_tracked(&self, buffer: &DmaBuf<Self>, access: Access, range: Range) {
+    fn begin_tracked(
+        &self,
+        buffer: &DmaBuf<Self>,
+        access: Access,
+        range: Range,
+        harvest: &mut Harvest,
+    ) {
+        let gives_up = {
+            let mut state = self.state.lock();
+            if self.heap.policy == Policy::Checked {
+                // What was touched outside of a bracket is still mapped.
+                buffer.shoot_down(range.start() as usize, range.end() as usize);
+                false
+            } else {
+                let tracking = state.tracking.as_mut();
+                tracking.is_some_and(|tracking| tracking.begin_stores(access, range))
+            }
+        };
+        if gives_up {
+            return;
+        }
+        self.settle(buffer, harvest);
         let mode = {
             let mut state = self.state.lock();
             let devices_write = state
@@ -282,13 +303,6 @@ impl Buffer {
             let Some(tracking) = &mut state.tracking else {
                 return;
             };
-            if access.writes() {
-                tracking.begin_stores();
-            }
-            if self.heap.policy == Policy::Checked {
-                // What was touched outside of a bracket is still mapped.
-                buffer.shoot_down(range.start() as usize, range.end() as usize);
-            }
             if !devices_write || !tracking.is_active() {
                 return;
             }
@@ -305,6 +319,31 @@ impl Buffer {
         };
         if mode == Mode::Full {
             self.bring_over(range);
+        }
+    }
+
+    /// Takes the mappings for stores away that were left when brackets of stores ended. Devices have been
+    /// given what those stored; what open ones did, they are given now.
+    fn settle(&self, buffer: &DmaBuf<Self>, harvest: &mut Harvest) {
+        let stores = {
+            let mut state = self.state.lock();
+            let State {
+                brackets, tracking, ..
+            } = &mut *state;
+            let Some(tracking) = tracking else {
+                return;
+            };
+            let Some(hull) = tracking.take_lingering() else {
+                return;
+            };
+            tracking.harvest(hull, harvest);
+            buffer.shoot_down(hull.start() as usize, hull.end() as usize);
+            brackets.stores()
+        };
+        if stores {
+            self.hand_over(harvest);
+        } else {
+            harvest.clear();
         }
     }
 
@@ -347,7 +386,10 @@ impl Buffer {
         };
         {
             let mut state = self.state.lock();
-            let Some(tracking) = &mut state.tracking else {
+            let State {
+                brackets, tracking, ..
+            } = &mut *state;
+            let Some(tracking) = tracking else {
                 return;
             };
             if self.heap.policy == Policy::Checked {
@@ -357,37 +399,37 @@ impl Buffer {
             if !access.writes() || !tracking.is_active() {
                 return;
             }
-            if let Some(hull) = tracking.harvest(range, harvest) {
+            let range = tracking.ending(range, covered);
+            if let Some(hull) = tracking.harvest_at_end(range, harvest) {
                 buffer.shoot_down(hull.start() as usize, hull.end() as usize);
             }
             tracking.end_stores(range, harvest);
+            if !brackets.stores() {
+                tracking.none_stores();
+            }
         }
-        self.hand_over(buffer, harvest);
+        self.hand_over(harvest);
     }
 
     /// Syncs what was harvested for the devices that need it. Page faults do not wait for it.
-    fn hand_over(&self, buffer: &DmaBuf<Self>, harvest: &mut Harvest) {
-        let size = buffer.size() as u64;
-        let Ok(whole) = Range::new(0, size) else {
-            return;
-        };
+    fn hand_over(&self, harvest: &mut Harvest) {
         let mut needed = false;
         let mut index = 0;
         // Nobody attaches or detaches meanwhile: `bracket` is held.
         while let Some(device) = self.device(index) {
             if device.needs_sync().is_some() {
                 needed = true;
-                for run in harvest.runs(whole) {
+                for run in harvest.all() {
                     device.sync_for_device(run.start() as usize, run.end() as usize);
                 }
             }
             index += 1;
         }
         if needed {
-            let bytes = harvest.runs(whole).map(Range::len).sum::<u64>();
+            let bytes = harvest.all().map(Range::len).sum::<u64>();
             self.state.lock().stats.bytes_to_device += bytes;
         }
-        harvest.clear(whole);
+        harvest.clear();
     }
 
     fn device(&self, index: usize) -> Option<Arc<Table>> {
@@ -488,20 +530,24 @@ impl Exporter for Buffer {
                 };
                 let whole = Range::new(0, buffer.size() as u64).map_err(|_| EINVAL)?;
                 tracking.activate();
+                // Nothing lingers in what is shot down.
+                tracking.take_lingering();
                 if tracking.harvest(whole, harvest).is_some() {
                     buffer.shoot_down(0, buffer.size());
                 }
             }
-            buffer.hand_over(buffer, harvest);
+            buffer.hand_over(harvest);
         }
         Ok(table)
     }
 
     fn unmap(buffer: &DmaBuf<Self>, table: &Table) {
-        let _bracket = buffer.bracket.lock();
+        let mut harvest = buffer.bracket.lock();
         if table.needs_sync().is_some_and(Direction::writes) {
-            if let Ok(whole) = Range::new(0, buffer.size() as u64) {
+            if let (Some(harvest), Ok(whole)) = (&mut *harvest, Range::new(0, buffer.size() as u64))
+            {
                 // What the device wrote is only to be had as long as it is mapped.
+                buffer.settle(buffer, harvest);
                 if let Some(tracking) = &mut buffer.state.lock().tracking {
                     tracking.devices_may_have_written(whole);
                 }
@@ -612,8 +658,18 @@ impl State {
             return Answer::Bus;
         };
         let (page, mapped) = (fault.page(), fault.mapped());
+        let touched = tracking::bytes(&(page..page + 1));
         if fault.stores() || !tracking.is_active() {
-            let window = tracking.window(page, &mapped);
+            let here = |open: &&Bracket| {
+                open.access.writes() && touched.is_some_and(|page| open.range.overlaps(page))
+            };
+            let bracket = self
+                .brackets
+                .ledger
+                .open()
+                .find(here)
+                .map(|open| open.range);
+            let window = tracking.window(page, &mapped, bracket);
             let Some(bytes) = tracking::bytes(&window) else {
                 return Answer::Bus;
             };

@@ -205,7 +205,7 @@ impl Inner {
         }
         self.messages += 1;
         if self.messages <= MOST_MESSAGES {
-            pr_warn!("outside of a bracket: {}\n", record.line().text());
+            pr_warn!("{}\n", record.line().text());
         }
     }
 }

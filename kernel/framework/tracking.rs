@@ -5,7 +5,8 @@
 //! While no device needs syncs there is nothing to find out, and a `tracked` buffer shows all of its
 //! pages at once. From the first such device on, a page that may be stored to is *CPU-newer* in the
 //! tracker exactly as long as some process may have it mapped for stores: the two are changed
-//! together, under the buffer's `state`. A page that a device may have written since the CPU last saw
+//! together, under the buffer's `state`. (A buffer that is always written whole is spared the faults:
+//! its pages *linger*, mapped for stores although devices have been given them.) A page that a device may have written since the CPU last saw
 //! it is *device-newer* from a bracket's begin until it is brought over, and has no mapping for stores.
 
 use core::ops::Range as Pages;
@@ -41,6 +42,12 @@ pub(super) fn bytes(pages: &Pages<usize>) -> Option<Range> {
     .ok()
 }
 
+/// The pages that hold some bytes.
+fn pages(bytes: Range) -> Pages<usize> {
+    let page = Granule::PAGE.bytes();
+    (bytes.start() / page) as usize..bytes.end().div_ceil(page) as usize
+}
+
 /// Set bits of pages, by the words that they take.
 pub(super) type Bits = KVVec<u64>;
 
@@ -54,6 +61,10 @@ pub(super) struct Tracking {
     stores: CostModel,
     /// How the stores of the bracket that last began are found.
     mode: Mode,
+    /// Whether pages were made writable of which it is not known that they are stored to.
+    wide: bool,
+    /// Around pages that were left mapped for stores when a bracket ended.
+    lingering: Option<Range>,
     /// Pages that begins left to be brought over when they are touched, and those that were.
     offered: u64,
     taken: u64,
@@ -62,12 +73,14 @@ pub(super) struct Tracking {
 impl Tracking {
     pub(super) fn new(size: usize) -> Result<Self> {
         Ok(Tracking {
-            whole: Range::new(0, size as u64).map_err(|_| EINVAL)?,
+            whole: whole(size)?,
             tracker: empty(size)?,
             active: false,
             loads: CostModel::new(COST),
             stores: CostModel::new(COST),
             mode: Mode::Track,
+            wide: false,
+            lingering: None,
             offered: 0,
             taken: 0,
         })
@@ -89,6 +102,7 @@ impl Tracking {
     /// No device needs syncs any more.
     pub(super) fn deactivate(&mut self) {
         self.active = false;
+        self.lingering = None;
         self.tracker.synced(self.whole);
     }
 
@@ -108,9 +122,19 @@ impl Tracking {
         }
     }
 
-    /// How the stores of a bracket that begins now are found.
-    pub(super) fn begin_stores(&mut self) {
-        self.mode = self.stores.next_mode();
+    /// Decides how the stores of a bracket of `access` over `range` are found, which begins now. Whether
+    /// it gives the old bytes of whole pages up, and nobody has to look at what devices wrote there.
+    pub(super) fn begin_stores(&mut self, access: Access, range: Range) -> bool {
+        if access.writes() {
+            self.mode = self.stores.next_mode();
+        }
+        let whole = range.align_out(Granule::PAGE, self.whole.end()) == range;
+        access == Access::Write && self.mode == Mode::Full && whole
+    }
+
+    /// Takes the pages that linger: shoot them down, and harvest them.
+    pub(super) fn take_lingering(&mut self) -> Option<Range> {
+        self.lingering.take()
     }
 
     /// Whether pages that devices may have written are brought over one by one, when they are touched.
@@ -152,14 +176,42 @@ impl Tracking {
         Some(run)
     }
 
-    /// The pages of `mapped`, `page` among them, that become writable along with it: none but itself,
-    /// while each is to be known.
-    pub(super) fn window(&self, page: usize, mapped: &Pages<usize>) -> Pages<usize> {
-        if self.active && self.mode == Mode::Track {
-            return page..page + 1;
-        }
+    /// The pages, `page` among them, that become writable along with it. While each is to be known, none
+    /// but itself; otherwise none outside of `bracket`, an open one of stores, if there is one.
+    pub(super) fn window(
+        &mut self,
+        page: usize,
+        mapped: &Pages<usize>,
+        bracket: Option<Range>,
+    ) -> Pages<usize> {
         let start = page / WINDOW * WINDOW;
-        start.max(mapped.start)..(start + WINDOW).min(mapped.end)
+        let window = start.max(mapped.start)..(start + WINDOW).min(mapped.end);
+        if !self.active {
+            return window;
+        }
+        match (self.mode, bracket.map(pages)) {
+            (Mode::Full, Some(bracket)) => {
+                self.wide = true;
+                window.start.max(bracket.start)..window.end.min(bracket.end)
+            }
+            _ => page..page + 1,
+        }
+    }
+
+    /// What an END of `range`, of a bracket over `begun`, has to hand over. Where more was made writable
+    /// than is known to be stored to, all that was begun: what the END leaves out would pass for stored
+    /// to until some other bracket ends.
+    pub(super) fn ending(&self, range: Range, begun: Range) -> Range {
+        if self.wide {
+            range.hull(begun)
+        } else {
+            range
+        }
+    }
+
+    /// No bracket of stores is open any more.
+    pub(super) fn none_stores(&mut self) {
+        self.wide = false;
     }
 
     /// Whether both sides have the same bytes of a page, so that it can be shown for loads.
@@ -176,14 +228,32 @@ impl Tracking {
     /// Moves what the CPU may have stored to in `range` over to `harvest`, which is empty; the hull of
     /// it comes back, to be shot down before anybody else takes the state.
     pub(super) fn harvest(&mut self, range: Range, harvest: &mut Harvest) -> Option<Range> {
+        let hull = self.copy(range, harvest);
+        for run in harvest.0.cpu_newer(self.whole) {
+            self.tracker.synced(run);
+        }
+        hull
+    }
+
+    /// As [`Tracking::harvest`], when a bracket ends. `None` also if the pages are to linger: they are
+    /// mapped as they are.
+    pub(super) fn harvest_at_end(&mut self, range: Range, harvest: &mut Harvest) -> Option<Range> {
+        if self.mode == Mode::Track {
+            return self.harvest(range, harvest);
+        }
+        if let Some(hull) = self.copy(range, harvest) {
+            self.lingering = Some(self.lingering.map_or(hull, |other| other.hull(hull)));
+        }
+        None
+    }
+
+    /// Copies what the CPU may have stored to in `range`, and tells the hull of it.
+    fn copy(&self, range: Range, harvest: &mut Harvest) -> Option<Range> {
         let mut hull: Option<Range> = None;
         let plan = Plan::end_tracked(MEMORY, Access::Write, range, &self.tracker);
         for run in plan.map(|run| run.range) {
             harvest.0.cpu_wrote(run);
             hull = Some(hull.map_or(run, |hull| hull.hull(run)));
-        }
-        for run in harvest.0.cpu_newer(self.whole) {
-            self.tracker.synced(run);
         }
         hull
     }
@@ -199,22 +269,32 @@ impl Tracking {
 
 /// Pages that were stored to and are on their way to devices: what a bracket's end has taken out of the
 /// tracker.
-pub(super) struct Harvest(Tracker<Bits>);
+pub(super) struct Harvest(Tracker<Bits>, Range);
 
 impl Harvest {
     pub(super) fn new(size: usize) -> Result<Self> {
-        Ok(Harvest(empty(size)?))
+        Ok(Harvest(empty(size)?, whole(size)?))
     }
 
     /// The runs of pages, of those that touch `range`.
-    pub(super) fn runs(&self, range: Range) -> impl Iterator<Item = Range> + '_ {
+    fn runs(&self, range: Range) -> impl Iterator<Item = Range> + '_ {
         self.0.cpu_newer(range)
     }
 
-    /// Makes it empty again.
-    pub(super) fn clear(&mut self, whole: Range) {
-        self.0.synced(whole);
+    /// All runs of pages.
+    pub(super) fn all(&self) -> impl Iterator<Item = Range> + '_ {
+        self.runs(self.1)
     }
+
+    /// Makes it empty again.
+    pub(super) fn clear(&mut self) {
+        self.0.synced(self.1);
+    }
+}
+
+/// All bytes of a buffer.
+fn whole(size: usize) -> Result<Range> {
+    Range::new(0, size as u64).map_err(|_| EINVAL)
 }
 
 fn empty(size: usize) -> Result<Tracker<Bits>> {
