@@ -23,7 +23,12 @@ mod heaps;
 mod rules;
 
 /// What crosses the boundary to user space.
-#[allow(dead_code, unreachable_pub, unused_imports, clippy::wrong_self_convention)]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    unused_imports,
+    clippy::wrong_self_convention
+)]
 #[path = "../uapi/src/lib.rs"]
 mod uapi;
 

@@ -21,7 +21,12 @@ mod abstractions {
 }
 
 /// What crosses the boundary to user space.
-#[allow(dead_code, unreachable_pub, unused_imports, clippy::wrong_self_convention)]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    unused_imports,
+    clippy::wrong_self_convention
+)]
 #[path = "../uapi/src/lib.rs"]
 mod uapi;
 

@@ -365,7 +365,7 @@ pub(crate) fn export<T: Exporter>(
 }
 
 /// What the kernel calls. All of them are only ever in the operations of buffers that [`export`] made
-/// for a `T`.
+/// for a `T`: what the kernel promises to give is said as their safety.
 mod callback {
     use super::*;
 
@@ -382,6 +382,9 @@ mod callback {
         }
     }
 
+    /// # Safety
+    ///
+    /// A buffer of a `T`, and an attachment to it that is being made.
     pub(super) unsafe extern "C" fn attach<T: Exporter>(
         buffer: *mut bindings::dma_buf,
         attachment: *mut bindings::dma_buf_attachment,
@@ -401,6 +404,9 @@ mod callback {
         })
     }
 
+    /// # Safety
+    ///
+    /// A buffer of a `T`, and an attachment to it, after [`attach`], for the last time.
     pub(super) unsafe extern "C" fn detach<T: Exporter>(
         buffer: *mut bindings::dma_buf,
         attachment: *mut bindings::dma_buf_attachment,
@@ -412,6 +418,9 @@ mod callback {
         }
     }
 
+    /// # Safety
+    ///
+    /// An attachment to a buffer of a `T`, after [`attach`].
     pub(super) unsafe extern "C" fn map<T: Exporter>(
         raw: *mut bindings::dma_buf_attachment,
         direction: bindings::dma_data_direction,
@@ -427,6 +436,9 @@ mod callback {
         mapped.unwrap_or_else(|error| error.to_ptr())
     }
 
+    /// # Safety
+    ///
+    /// An attachment to a buffer of a `T`, after [`map`].
     pub(super) unsafe extern "C" fn unmap<T: Exporter>(
         raw: *mut bindings::dma_buf_attachment,
         _: *mut bindings::sg_table,
@@ -437,11 +449,17 @@ mod callback {
         T::unmap(buffer, &attachment);
     }
 
+    /// # Safety
+    ///
+    /// A buffer of a `T`, for the last time.
     pub(super) unsafe extern "C" fn release<T: Exporter>(buffer: *mut bindings::dma_buf) {
         // SAFETY: The kernel gives a buffer of ours for the last time; `export` stored the pointer.
         drop(unsafe { <Pin<KBox<Private<T>>>>::from_foreign((*buffer).priv_) });
     }
 
+    /// # Safety
+    ///
+    /// A buffer of a `T`, and a map to fill in.
     pub(super) unsafe extern "C" fn vmap<T: Exporter>(
         buffer: *mut bindings::dma_buf,
         map: *mut bindings::iosys_map,
@@ -458,6 +476,9 @@ mod callback {
         })
     }
 
+    /// # Safety
+    ///
+    /// A buffer of a `T`, after [`vmap`].
     pub(super) unsafe extern "C" fn vunmap<T: Exporter>(
         buffer: *mut bindings::dma_buf,
         _: *mut bindings::iosys_map,
@@ -466,6 +487,9 @@ mod callback {
         T::vunmap(unsafe { DmaBuf::<T>::from_raw(buffer) });
     }
 
+    /// # Safety
+    ///
+    /// A buffer of a `T`.
     pub(super) unsafe extern "C" fn begin_cpu_access<T: CpuAccess>(
         buffer: *mut bindings::dma_buf,
         direction: bindings::dma_data_direction,
@@ -478,6 +502,9 @@ mod callback {
         })
     }
 
+    /// # Safety
+    ///
+    /// A buffer of a `T`.
     pub(super) unsafe extern "C" fn end_cpu_access<T: CpuAccess>(
         buffer: *mut bindings::dma_buf,
         direction: bindings::dma_data_direction,
@@ -490,6 +517,9 @@ mod callback {
         })
     }
 
+    /// # Safety
+    ///
+    /// A buffer of a `T`, and an area of its file that is being set up.
     pub(super) unsafe extern "C" fn mmap<T: CpuAccess>(
         buffer: *mut bindings::dma_buf,
         vma: *mut bindings::vm_area_struct,

@@ -76,6 +76,9 @@ pub(crate) fn add<H: Heap>(heap: KBox<H>) -> Result {
     Ok(())
 }
 
+/// # Safety
+///
+/// A heap that [`add`] made of an `H`.
 unsafe extern "C" fn allocate<H: Heap>(
     heap: *mut RawHeap,
     len: c_ulong,

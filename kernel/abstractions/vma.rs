@@ -260,6 +260,9 @@ impl<T: CpuAccess + Mapped> Operations<T> {
         unsafe { DmaBuf::from_raw((*vma).vm_private_data.cast()) }
     }
 
+    /// # Safety
+    ///
+    /// An area with these operations.
     unsafe extern "C" fn close(vma: *mut bindings::vm_area_struct) {
         // SAFETY: The kernel calls it for areas that have these operations.
         let buffer = unsafe { Self::buffer(vma) };
@@ -267,6 +270,9 @@ impl<T: CpuAccess + Mapped> Operations<T> {
         T::unmapped(buffer, unsafe { Mm::from_raw((*vma).vm_mm) });
     }
 
+    /// # Safety
+    ///
+    /// Nothing is asked.
     unsafe extern "C" fn map_pages(
         _: *mut bindings::vm_fault,
         _: c_ulong,
@@ -275,6 +281,9 @@ impl<T: CpuAccess + Mapped> Operations<T> {
         0
     }
 
+    /// # Safety
+    ///
+    /// A fault that this thread handles, of an area with these operations.
     unsafe extern "C" fn fault(fault: *mut bindings::vm_fault) -> bindings::vm_fault_t {
         // SAFETY: The kernel gives a fault that this thread handles.
         let stores = unsafe { (*fault).flags } & bindings::fault_flag_FAULT_FLAG_WRITE != 0;
@@ -282,6 +291,9 @@ impl<T: CpuAccess + Mapped> Operations<T> {
         unsafe { Self::answer(fault, stores) }
     }
 
+    /// # Safety
+    ///
+    /// A fault that this thread handles, of an area with these operations.
     unsafe extern "C" fn pfn_mkwrite(fault: *mut bindings::vm_fault) -> bindings::vm_fault_t {
         // SAFETY: The kernel gives a fault that this thread handles.
         unsafe { Self::answer(fault, true) }
