@@ -1,5 +1,6 @@
 //! The command `dmabuf`.
 
+mod check;
 mod conform;
 mod demo;
 mod generate;
@@ -33,6 +34,8 @@ enum Command {
     Info(info::Options),
     /// Put exporters through what a dma-buf promises
     Conform(conform::Options),
+    /// Run a program, and find what it does to buffers outside of brackets
+    Check(check::Options),
     /// Print completions for a shell
     Completions(generate::Completions),
     /// Write the manual pages
@@ -55,6 +58,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Demo(options) => return demo::run(&options),
         Command::Serve(options) => serve::run(options)?,
         Command::Conform(options) => return conform::run(&options),
+        Command::Check(options) => return check::run(&options),
         Command::Info(options) => info::run(&options)?,
         Command::Completions(options) => generate::completions(&options)?,
         Command::Man(options) => generate::man(&options)?,

@@ -12,7 +12,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("dmabuf-serve", &["dmabuf-export", "dmabuf-uapi"]),
     ("dmabuf", &["dmabuf-core", "dmabuf-uapi"]),
     ("dmabuf-c", &["dmabuf"]),
-    ("dmabuf-cli", &["dmabuf", "dmabuf-serve", "dmabuf-uapi"]),
+    ("dmabuf-check", &["dmabuf-uapi"]),
+    ("dmabuf-check-preload", &["dmabuf-check"]),
+    ("dmabuf-cli", &["dmabuf", "dmabuf-check", "dmabuf-serve", "dmabuf-uapi"]),
     ("xtask", &[]),
 ];
 

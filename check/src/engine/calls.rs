@@ -1,0 +1,372 @@
+//! Trapped system calls: each is carried out as the program asked, and booked.
+
+#![allow(unsafe_code)]
+
+use dmabuf_uapi as uapi;
+
+use super::brackets::{Direction, Range};
+use super::signal::{self, Context, MASK};
+use super::state::Kind;
+use super::sys::{self, Action, Errno, PAGE};
+use super::{execute, identify, lock, start, window};
+
+/// Carries out a call, and returns what the kernel would have.
+pub fn carry_out(number: i64, program: &mut Context) -> isize {
+    let args = program.arguments();
+    let [a, b, c, d, ..] = args;
+    match number {
+        libc::SYS_rt_sigaction => action(args),
+        libc::SYS_rt_sigprocmask => mask(program, a as i32, b, c, d),
+        libc::SYS_rt_sigsuspend => with_mask(program, number, args, 0, 1),
+        libc::SYS_ppoll => with_mask(program, number, args, 3, 4),
+        libc::SYS_epoll_pwait | libc::SYS_epoll_pwait2 => with_mask(program, number, args, 4, 5),
+        libc::SYS_pselect6 => select(program, args),
+        libc::SYS_execve | libc::SYS_execveat => execute::execute(program, number, args),
+        _ if lock::is_borrowed() => wait(program, number, args),
+        libc::SYS_mmap => map(program, args),
+        libc::SYS_ioctl => ioctl(program, args),
+        libc::SYS_munmap => unmap(program, args),
+        libc::SYS_mprotect => protect(args),
+        libc::SYS_mremap => remap(program, args),
+        libc::SYS_close => close(program, number, args, a..=a),
+        libc::SYS_dup2 | libc::SYS_dup3 if a != b => close(program, number, args, b..=b),
+        libc::SYS_close_range if c & libc::CLOSE_RANGE_CLOEXEC as usize == 0 => {
+            close(program, number, args, a..=b)
+        }
+        libc::SYS_exit_group => {
+            lock::with(|state| state.exiting());
+            plain(number, args)
+        }
+        libc::SYS_fork | libc::SYS_clone => lock::while_held(|| plain(number, args)),
+        libc::SYS_io_uring_setup | libc::SYS_io_setup => {
+            lock::with(|state| state.asynchronous = true);
+            plain(number, args)
+        }
+        _ => super::transfer::transfer(program, number, args),
+    }
+}
+
+/// The call as it is, if it cannot wait.
+pub fn plain(number: i64, args: [usize; 6]) -> isize {
+    // SAFETY: The program makes this call, with these arguments.
+    unsafe { sys::raw(number, args) }
+}
+
+/// The call as it is, with the program's signals arriving meanwhile.
+pub fn wait(program: &Context, number: i64, args: [usize; 6]) -> isize {
+    sys::set_signal_mask(program.mask() & !MASK);
+    let result = plain(number, args);
+    sys::set_signal_mask(u64::MAX);
+    result
+}
+
+const fn error(errno: i32) -> isize {
+    -(errno as isize)
+}
+
+// --- signals ---------------------------------------------------------------------------------------
+
+fn action(args: [usize; 6]) -> isize {
+    let [number, new, old, size, ..] = args;
+    if size != 8 {
+        return plain(libc::SYS_rt_sigaction, args);
+    }
+    let new = match new {
+        0 => None,
+        new => match sys::read_value::<[u64; 4]>(new) {
+            Some([handler, flags, restorer, mask]) => Some(Action {
+                handler: handler as usize,
+                flags,
+                restorer: restorer as usize,
+                mask: mask & !MASK,
+            }),
+            None => return error(libc::EFAULT),
+        },
+    };
+    let known = match signal::index(number as i32) {
+        Some(place) => lock::with(|state| {
+            let known = state.actions[place];
+            // A child of vfork(2) has its own actions, and the memory of its parent.
+            if let Some(new) = new
+                && !lock::is_borrowed()
+            {
+                state.actions[place] = new;
+            }
+            known
+        })
+        .ok_or(Errno(libc::EINVAL)),
+        // SAFETY: The program says that the handler can be called.
+        None => unsafe { sys::set_action(number as i32, new.as_ref()) },
+    };
+    match known {
+        Ok(Action { handler, flags, restorer, mask }) if old != 0 => {
+            let words = [handler as u64, flags, restorer as u64, mask];
+            let is_written = words
+                .iter()
+                .enumerate()
+                .all(|(index, word)| sys::write_memory(old + 8 * index, &word.to_ne_bytes()));
+            if is_written { 0 } else { error(libc::EFAULT) }
+        }
+        Ok(_) => 0,
+        Err(Errno(errno)) => error(errno),
+    }
+}
+
+fn mask(program: &mut Context, how: i32, new: usize, old: usize, size: usize) -> isize {
+    let (true, Some(set)) = (size == 8, sys::read_value::<u64>(new)) else {
+        return plain(libc::SYS_rt_sigprocmask, [how as usize, new, old, size, 0, 0]);
+    };
+    let known = program.mask();
+    let mask = match how {
+        libc::SIG_BLOCK => known | set,
+        libc::SIG_UNBLOCK => known & !set,
+        libc::SIG_SETMASK => set,
+        _ => return error(libc::EINVAL),
+    };
+    program.set_mask(mask);
+    if old != 0 && !sys::write_memory(old, &known.to_ne_bytes()) {
+        return error(libc::EFAULT);
+    }
+    0
+}
+
+/// A call that waits with another set of signals, which must leave ours through: the set is the
+/// argument `at`, its size the argument `size`.
+fn with_mask(
+    program: &Context,
+    number: i64,
+    mut args: [usize; 6],
+    at: usize,
+    size: usize,
+) -> isize {
+    if args[size] == 8
+        && let Some(mut set) = sys::read_value::<u64>(args[at])
+    {
+        set &= !MASK;
+        args[at] = &raw const set as usize;
+        return wait(program, number, args);
+    }
+    wait(program, number, args)
+}
+
+fn select(program: &Context, mut args: [usize; 6]) -> isize {
+    if let Some([pointer, 8]) = sys::read_value::<[u64; 2]>(args[5])
+        && let Some(mut set) = sys::read_value::<u64>(pointer as usize)
+    {
+        set &= !MASK;
+        let pair = [&raw const set as u64, 8];
+        args[5] = &raw const pair as usize;
+        return wait(program, libc::SYS_pselect6, args);
+    }
+    wait(program, libc::SYS_pselect6, args)
+}
+
+// --- mappings --------------------------------------------------------------------------------------
+
+fn map(program: &Context, args: [usize; 6]) -> isize {
+    let [address, len, protection, flags, fd, offset] = args;
+    let is_shared = flags & libc::MAP_SHARED as usize != 0;
+    let Some(buffer) = identify::buffer(fd as i32).filter(|_| is_shared) else {
+        if flags & libc::MAP_FIXED as usize != 0 {
+            forget(program, address, len);
+        }
+        return plain(libc::SYS_mmap, args);
+    };
+    let fixed = libc::MAP_FIXED | libc::MAP_FIXED_NOREPLACE | libc::MAP_32BIT;
+    let is_placed = flags & fixed as usize != 0;
+    let mut mapped = error(libc::EEXIST);
+    if is_placed || len == 0 {
+        if flags & libc::MAP_FIXED as usize != 0 {
+            forget(program, address, len);
+        }
+        mapped = plain(libc::SYS_mmap, args);
+    } else {
+        let flags = flags | libc::MAP_FIXED_NOREPLACE as usize;
+        for _ in 0..64 {
+            let Some(slot) = lock::with(|state| state.slot(len)).flatten() else { break };
+            mapped = plain(libc::SYS_mmap, [slot, len, protection, flags, fd, offset]);
+            if mapped != error(libc::EEXIST) {
+                break;
+            }
+        }
+        if mapped == error(libc::EEXIST) {
+            mapped = plain(libc::SYS_mmap, args);
+        }
+    }
+    match sys::result(mapped) {
+        Ok(at) => {
+            lock::with(|state| state.mapped(buffer, at, len, offset as u64, protection as i32));
+            start::watch(at, len);
+        }
+        Err(_) => {
+            lock::with(|state| state.map_failed(buffer, len as u64));
+        }
+    }
+    mapped
+}
+
+/// What is mapped there goes.
+fn forget(program: &Context, address: usize, len: usize) {
+    let Some(end) = address.checked_add(len.next_multiple_of(PAGE)) else { return };
+    let registers = program.registers(true);
+    lock::with(|state| {
+        if state.overlaps(address, end) {
+            state.here(&registers);
+            state.unmapping(address, end);
+        }
+    });
+}
+
+fn unmap(program: &Context, args: [usize; 6]) -> isize {
+    let [address, len, ..] = args;
+    if address % PAGE == 0 && len != 0 {
+        forget(program, address, len);
+    }
+    plain(libc::SYS_munmap, args)
+}
+
+fn protect(args: [usize; 6]) -> isize {
+    let [address, len, protection, ..] = args;
+    let result = plain(libc::SYS_mprotect, args);
+    if result == 0 {
+        let end = address + len.next_multiple_of(PAGE);
+        lock::with(|state| state.protected(address, end, protection as i32));
+    }
+    result
+}
+
+fn remap(program: &Context, args: [usize; 6]) -> isize {
+    let [from, from_len, to_len, flags, to, _] = args;
+    let from_len = from_len.next_multiple_of(PAGE);
+    let is_fixed = flags & libc::MREMAP_FIXED as usize != 0;
+    if is_fixed {
+        forget(program, to, to_len);
+    }
+    let mut moved = error(libc::ENOMEM);
+    if !is_fixed {
+        // Where it is, if that can be: there a filter knows it.
+        moved = plain(libc::SYS_mremap, [from, from_len, to_len, 0, 0, 0]);
+    }
+    if is_fixed || moved == error(libc::ENOMEM) {
+        moved = plain(libc::SYS_mremap, args);
+    }
+    if let Ok(at) = sys::result(moved) {
+        let to_len = to_len.next_multiple_of(PAGE);
+        lock::with(|state| state.moved(from, from_len, at, to_len));
+        start::watch(at, to_len);
+    }
+    moved
+}
+
+// --- descriptors -----------------------------------------------------------------------------------
+
+fn close(
+    program: &Context,
+    number: i64,
+    args: [usize; 6],
+    fds: core::ops::RangeInclusive<usize>,
+) -> isize {
+    if lock::with(|state| state.any_open()) == Some(true) {
+        let registers = program.registers(true);
+        identify::open_descriptors(|fd, buffer, others| {
+            // Of several that are closed at once, the others are closed as well.
+            let is_last =
+                !others.iter().any(|&other| other != fd && !fds.contains(&(other as usize)));
+            if fds.contains(&(fd as usize)) && is_last {
+                lock::with(|state| {
+                    state.here(&registers);
+                    state.closing(buffer);
+                });
+            }
+        });
+    }
+    wait(program, number, args)
+}
+
+// --- brackets --------------------------------------------------------------------------------------
+
+/// A bracket call, as the program asked for it.
+struct Bracket {
+    start: bool,
+    direction: Option<Direction>,
+    range: Range,
+}
+
+fn ioctl(program: &Context, args: [usize; 6]) -> isize {
+    let [fd, number, argument, ..] = args;
+    match number as u32 {
+        uapi::UDMABUF_CREATE => return create_udmabuf(program, args, argument, 1),
+        uapi::UDMABUF_CREATE_LIST => {
+            // The head: flags and count.
+            let Some(head) = sys::read_value::<u64>(argument) else {
+                return wait(program, libc::SYS_ioctl, args);
+            };
+            return create_udmabuf(program, args, argument + 8, head >> 32);
+        }
+        _ => {}
+    }
+    let asked = bracket(number as u32, argument);
+    let buffer = asked.as_ref().and_then(|_| identify::buffer(fd as i32));
+    let (Some(Bracket { start, direction, range }), Some(buffer)) = (asked, buffer) else {
+        return wait(program, libc::SYS_ioctl, args);
+    };
+    start::watch(window::START, 1);
+    let result = wait(program, libc::SYS_ioctl, args);
+    let registers = program.registers(true);
+    lock::with(|state| {
+        state.protect_again();
+        if !state.is(buffer, Kind::Buffer) {
+            return;
+        }
+        state.here(&registers);
+        match (sys::result(result), direction) {
+            (Ok(_), Some(direction)) if start => state.begun(buffer, direction, range),
+            (Err(Errno(errno)), _) if start || errno == libc::EINTR || errno == libc::EAGAIN => {
+                state.bracket_failed(buffer, start, direction, range, errno);
+            }
+            // An END that fails for good has ended nothing that anybody could end any more.
+            (_, Some(direction)) => state.ended(buffer, direction, range),
+            (_, None) => {}
+        }
+    });
+    result
+}
+
+/// What an ioctl asks for, if it is one that begins or ends a bracket.
+fn bracket(number: u32, argument: usize) -> Option<Bracket> {
+    let of = |flags: u64, range| Bracket {
+        start: flags & uapi::DMA_BUF_SYNC_END == 0,
+        direction: Direction::of_flags(flags),
+        range,
+    };
+    let part = |start: u64, len: u64| Range { start, end: start.saturating_add(len) };
+    match number {
+        uapi::DMA_BUF_IOCTL_SYNC => Some(of(sys::read_value(argument)?, Range::WHOLE)),
+        uapi::DMA_BUF_IOCTL_SYNC_PARTIAL => {
+            let [flags, words] = sys::read_value::<[u64; 2]>(argument)?;
+            Some(of(flags, part(words & 0xffff_ffff, words >> 32)))
+        }
+        uapi::DMA_BUF_IOCTL_SYNC_RANGE => {
+            let [flags, offset, len] = sys::read_value::<[u64; 3]>(argument)?;
+            Some(of(flags, part(offset, len)))
+        }
+        uapi::DMA_BUF_IOCTL_PREPARE_ACCESS => Some(of(uapi::DMA_BUF_SYNC_RW, Range::WHOLE)),
+        uapi::DMA_BUF_IOCTL_FINISH_ACCESS => {
+            Some(of(uapi::DMA_BUF_SYNC_RW | uapi::DMA_BUF_SYNC_END, Range::WHOLE))
+        }
+        _ => None,
+    }
+}
+
+/// Makes a dma-buf; the memfds that it is made of are guarded from then on.
+fn create_udmabuf(program: &Context, args: [usize; 6], items: usize, count: u64) -> isize {
+    let result = wait(program, libc::SYS_ioctl, args);
+    let Ok(fd) = sys::result(result) else { return result };
+    let Some(buffer) = identify::buffer(fd as i32) else { return result };
+    for index in 0..count.min(1024) as usize {
+        // Each item is 24 bytes, the memfd's descriptor first.
+        let Some(head) = sys::read_value::<u64>(items + 24 * index) else { break };
+        identify::behind(head as u32 as i32, buffer, |at, len| start::watch(at, len));
+    }
+    result
+}

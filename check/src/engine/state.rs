@@ -1,0 +1,965 @@
+//! What the engine knows of this process: buffers, where they are mapped, what is open on them. All
+//! decisions are made here; [`super::calls`] and [`super::signal`] only ask.
+
+use super::brackets::{Allowed, Bracket, Brackets, Direction, Ended, Range};
+use super::filter::Span;
+use super::log::{Found, Log};
+use super::pages::Pages;
+use super::place::{HERE, Places, Registers, Site};
+use super::sample::{Sample, Sampled};
+use super::sys::{self, Action, PAGE};
+use super::table::Table;
+use super::window;
+use crate::record::{self, NAME, NONE};
+use crate::rules::Id;
+
+/// What holds a buffer's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A dma-buf, or a served buffer.
+    Buffer,
+    /// The memfd that a udmabuf was made of.
+    Memfd,
+}
+
+/// A bracket call that failed.
+#[derive(Clone, Copy)]
+enum Failed {
+    /// None has.
+    No,
+    /// START, for good.
+    Start { direction: Option<Direction>, range: Range, errno: i32 },
+    /// A call that is to be called again.
+    ToRestart {
+        start: bool,
+        direction: Direction,
+        range: Range,
+        errno: i32,
+        thread: u32,
+        site: Site,
+    },
+}
+
+/// A buffer.
+#[derive(Clone, Copy)]
+pub struct Buffer {
+    /// What it is.
+    pub kind: Kind,
+    /// What is told of it. For a memfd that is the dma-buf.
+    pub told: record::Buffer,
+    /// Device and inode of the file.
+    key: [u64; 2],
+    brackets: Brackets,
+    failed: Failed,
+    sample: Sample,
+    last_end: u64,
+    /// Counts what changes protections: what was known of pages before counts no more.
+    generation: u32,
+    /// Pages were left open, since then, for so long.
+    left_open: Option<(u64, u64)>,
+}
+
+/// A part of a buffer that is mapped.
+#[derive(Clone, Copy)]
+struct Mapping {
+    start: usize,
+    end: usize,
+    buffer: usize,
+    /// Of its first byte in the buffer.
+    offset: u64,
+    /// The protection that the program gave it.
+    protection: i32,
+}
+
+impl Mapping {
+    fn allowed(&self) -> Allowed {
+        if self.protection & libc::PROT_WRITE != 0 {
+            Allowed::Write
+        } else if self.protection & (libc::PROT_READ | libc::PROT_EXEC) != 0 {
+            Allowed::Read
+        } else {
+            Allowed::Nothing
+        }
+    }
+
+    /// The protection bits for what is allowed.
+    fn bits(&self, allowed: Allowed) -> i32 {
+        match allowed {
+            Allowed::Nothing => libc::PROT_NONE,
+            Allowed::Read => self.protection & !libc::PROT_WRITE | libc::PROT_READ,
+            Allowed::Write => self.protection,
+        }
+    }
+
+    fn offset_of(&self, address: usize) -> u64 {
+        self.offset + (address - self.start) as u64
+    }
+}
+
+/// Memory that is kept open for a thread, until its instruction or its call is over.
+#[derive(Clone, Copy)]
+struct Hold {
+    thread: u32,
+    start: usize,
+    end: usize,
+    allowed: Allowed,
+    /// For a call rather than for an instruction.
+    call: bool,
+}
+
+/// What a fault was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The program's own.
+    NotOurs,
+    /// Nothing: the instruction can be tried again.
+    Again,
+    /// The instruction can be tried again, and has to be told of when it is over.
+    Step,
+}
+
+/// After so many traps of a page in a row it is left open for a while.
+const TRAPS: u16 = 8;
+
+/// How long at first, and at most: it doubles each time.
+const LEFT_OPEN: u64 = 10_000_000;
+const LEFT_OPEN_AT_MOST: u64 = 1_000_000_000;
+
+/// Everything.
+pub struct State {
+    /// The record file.
+    pub log: Log,
+    /// Where the code of this program is.
+    pub code: Table<Span, 16>,
+    /// Where buffers are mapped outside of the window.
+    pub outside: Table<Span, 64>,
+    /// Actions of the program's for the signals in [`super::signal::OURS`].
+    pub actions: [Action; 3],
+    /// Whether the second filter is there.
+    pub watching: bool,
+    /// Whether the program may have the kernel access memory behind its back.
+    pub asynchronous: bool,
+    buffers: Table<Buffer, 1024>,
+    mappings: Table<Mapping, 16384>,
+    holds: Table<Hold, 1024>,
+    pages: Pages,
+    places: Places,
+    sampled: Sampled,
+    next_slot: usize,
+    /// The length of the mapping of a buffer that failed last, and the buffer.
+    failed_map: Option<(u64, usize)>,
+}
+
+impl State {
+    /// Nothing known, and no memory.
+    pub const fn new() -> State {
+        State {
+            log: Log::new(),
+            code: Table::new(),
+            outside: Table::new(),
+            actions: [Action { handler: 0, flags: 0, restorer: 0, mask: 0 }; 3],
+            watching: false,
+            asynchronous: false,
+            buffers: Table::new(),
+            mappings: Table::new(),
+            holds: Table::new(),
+            pages: Pages::new(),
+            places: Places::new(),
+            sampled: Sampled::new(),
+            next_slot: window::START,
+            failed_map: None,
+        }
+    }
+
+    /// Gets memory.
+    pub fn prepare(&mut self) -> Result<(), sys::Errno> {
+        self.code.prepare()?;
+        self.outside.prepare()?;
+        self.buffers.prepare()?;
+        self.mappings.prepare()?;
+        self.holds.prepare()?;
+        self.pages.prepare()?;
+        self.places.prepare()?;
+        self.sampled.prepare()
+    }
+
+    /// What a child has to forget: other threads, and that open brackets are its own to end.
+    pub fn after_fork(&mut self) {
+        self.log.start_anew();
+        self.holds.clear();
+        for index in 0..self.buffers.len() {
+            let buffer = &mut self.buffers[index];
+            buffer.brackets.iter_mut().for_each(|bracket| bracket.excused = true);
+            buffer.failed = Failed::No;
+            buffer.sample.stop();
+            self.apply(index);
+        }
+    }
+
+    /// Takes down where the program is.
+    pub fn here(&mut self, registers: &Registers) {
+        self.places.take(registers, &self.code);
+    }
+
+    // --- buffers -------------------------------------------------------------------------------
+
+    /// The buffer with this device and inode.
+    pub fn find(&self, device: u64, inode: u64) -> Option<usize> {
+        self.buffers.iter().position(|buffer| buffer.key == [device, inode])
+    }
+
+    /// Whether it is of this kind.
+    pub fn is(&self, buffer: usize, kind: Kind) -> bool {
+        self.buffers[buffer].kind == kind
+    }
+
+    /// What is told of it.
+    pub fn told(&self, buffer: usize) -> record::Buffer {
+        self.buffers[buffer].told
+    }
+
+    /// Remembers a buffer; one that is long gone makes room.
+    pub fn add(&mut self, kind: Kind, key: [u64; 2], told: record::Buffer) -> Option<usize> {
+        if let Some(known) = self.find(key[0], key[1]) {
+            return Some(known);
+        }
+        let new = Buffer {
+            kind,
+            told,
+            key,
+            brackets: Brackets::new(),
+            failed: Failed::No,
+            sample: Sample::new(),
+            last_end: NONE,
+            generation: 0,
+            left_open: None,
+        };
+        if let Some(index) = self.buffers.push(new) {
+            return Some(index);
+        }
+        let gone = (0..self.buffers.len())
+            .find(|&index| !self.is_mapped(index) && self.buffers[index].brackets.len() == 0);
+        match gone {
+            Some(index) => {
+                self.buffers[index] = new;
+                Some(index)
+            }
+            None => {
+                self.log.limit(record::limit::BUFFERS, self.buffers.len() as u64, &[]);
+                None
+            }
+        }
+    }
+
+    /// Whether any part of it is mapped.
+    pub fn is_mapped(&self, buffer: usize) -> bool {
+        self.mappings.iter().any(|mapping| mapping.buffer == buffer)
+    }
+
+    /// Whether it has a bracket that this process has to end.
+    pub fn is_open(&self, buffer: usize) -> bool {
+        self.buffers[buffer].brackets.iter().any(|bracket| !bracket.excused)
+    }
+
+    /// Whether any buffer has one.
+    pub fn any_open(&self) -> bool {
+        (0..self.buffers.len()).any(|index| self.is_open(index))
+    }
+
+    // --- protections ---------------------------------------------------------------------------
+
+    /// What may be done now with the page at this address, and up to which address the same holds.
+    fn effective(&self, mapping: &Mapping, page: usize) -> (Allowed, usize) {
+        let buffer = &self.buffers[mapping.buffer];
+        let (mut allowed, until) = match buffer.kind {
+            Kind::Memfd => (Allowed::Nothing, u64::MAX),
+            Kind::Buffer => buffer.brackets.allowed(mapping.offset_of(page)),
+        };
+        if let Some(most) = buffer.sample.holds_back() {
+            allowed = allowed.min(most);
+        }
+        let mut until = match until {
+            u64::MAX => mapping.end,
+            until => {
+                (mapping.start as u64 + (until - mapping.offset)).min(mapping.end as u64) as usize
+            }
+        };
+        for hold in self.holds.iter() {
+            if hold.start <= page && page < hold.end {
+                allowed = allowed.max(hold.allowed);
+                until = until.min(hold.end);
+            } else if page < hold.start {
+                until = until.min(hold.start);
+            }
+        }
+        (allowed.min(mapping.allowed()), until)
+    }
+
+    /// Sets the protection of a part of a mapping.
+    fn protect(&self, mapping: &Mapping, start: usize, end: usize) {
+        let (mut page, end) = (start.max(mapping.start), end.min(mapping.end));
+        while page < end {
+            let (allowed, until) = self.effective(mapping, page);
+            let until = until.min(end);
+            // What can fail is the number of mappings that a process may have: then a page stays
+            // as it is, and is looked at again when it traps.
+            let _ = sys::protect(page, until - page, mapping.bits(allowed));
+            page = until;
+        }
+    }
+
+    /// Sets the protection of everything that is mapped of a buffer.
+    fn apply(&mut self, buffer: usize) {
+        self.buffers[buffer].generation = self.buffers[buffer].generation.wrapping_add(1);
+        self.buffers[buffer].left_open = None;
+        for mapping in self.mappings.iter().filter(|mapping| mapping.buffer == buffer) {
+            self.protect(mapping, mapping.start, mapping.end);
+        }
+    }
+
+    /// Sets the protection of everything that is mapped of these bytes of a buffer. Where pages
+    /// were left open that are elsewhere, of everything.
+    fn apply_range(&mut self, buffer: usize, range: Range) {
+        if self.buffers[buffer].left_open.is_some() || range == Range::WHOLE {
+            return self.apply(buffer);
+        }
+        self.buffers[buffer].generation = self.buffers[buffer].generation.wrapping_add(1);
+        let mask = !(PAGE as u64 - 1);
+        let (first, end) = (range.start & mask, range.end.saturating_add(PAGE as u64 - 1) & mask);
+        for mapping in self.mappings.iter().filter(|mapping| mapping.buffer == buffer) {
+            let len = (mapping.end - mapping.start) as u64;
+            let start = first.saturating_sub(mapping.offset).min(len) as usize;
+            let end = end.saturating_sub(mapping.offset).min(len) as usize;
+            self.protect(mapping, mapping.start + start, mapping.start + end);
+        }
+    }
+
+    /// Protects again what was left open for long enough.
+    pub fn protect_again(&mut self) {
+        if self.buffers.iter().all(|buffer| buffer.left_open.is_none()) {
+            return;
+        }
+        let now = sys::now();
+        for index in 0..self.buffers.len() {
+            if let Some((since, time)) = self.buffers[index].left_open
+                && now.saturating_sub(since) > time
+            {
+                self.apply(index);
+                self.buffers[index].left_open = Some((u64::MAX, (2 * time).min(LEFT_OPEN_AT_MOST)));
+            }
+        }
+    }
+
+    // --- findings ------------------------------------------------------------------------------
+
+    fn report(&mut self, rule: Id, buffer: usize, offset: u64, numbers: [u64; 2], site: Site) {
+        let about = &self.buffers[buffer];
+        let since_end = match about.last_end {
+            NONE => NONE,
+            last => sys::now().saturating_sub(last),
+        };
+        let found = Found { rule, buffer: about.told, offset, since_end, numbers };
+        if let Some(place) = self.places.get(site) {
+            self.log.finding(&found, place);
+        }
+    }
+
+    /// As if the bracket had been begun: what follows from its absence is not told again.
+    fn excuse(&mut self, buffer: usize, direction: Direction, range: Range) {
+        let bracket = Bracket { direction, range, site: HERE, unmapped: None, excused: true };
+        self.begin(buffer, bracket);
+    }
+
+    fn begin(&mut self, buffer: usize, bracket: Bracket) {
+        if self.buffers[buffer].brackets.begin(bracket) {
+            self.apply_range(buffer, bracket.range);
+        } else {
+            self.log.limit(
+                record::limit::BRACKETS,
+                self.buffers[buffer].brackets.len() as u64,
+                &[],
+            );
+        }
+    }
+
+    fn forget(&mut self, bracket: &Bracket) {
+        self.places.forget(bracket.site);
+        if let Some(site) = bracket.unmapped {
+            self.places.forget(site);
+        }
+    }
+
+    /// A call that was to be called again was not, if this is not that call.
+    fn settle(&mut self, buffer: usize, same: impl Fn(bool, Direction, Range) -> bool) {
+        let Failed::ToRestart { start, direction, range, errno, thread, site } =
+            self.buffers[buffer].failed
+        else {
+            return;
+        };
+        if thread != sys::thread() {
+            return;
+        }
+        self.buffers[buffer].failed = Failed::No;
+        if !same(start, direction, range) {
+            self.not_restarted(buffer, start, direction, range, errno, site);
+        }
+        self.places.forget(site);
+    }
+
+    fn not_restarted(
+        &mut self,
+        buffer: usize,
+        start: bool,
+        direction: Direction,
+        range: Range,
+        errno: i32,
+        site: Site,
+    ) {
+        self.report(Id::NotRestarted, buffer, NONE, [errno as u64, 0], site);
+        if start {
+            self.excuse(buffer, direction, range);
+        } else if let Ended::Its(bracket) | Ended::OfAnotherDirection(bracket) =
+            self.buffers[buffer].brackets.end(direction, range)
+        {
+            self.forget(&bracket);
+            self.apply_range(buffer, bracket.range);
+        }
+    }
+
+    // --- brackets ------------------------------------------------------------------------------
+
+    /// A bracket call has failed. Where the program is has been taken down.
+    pub fn bracket_failed(
+        &mut self,
+        buffer: usize,
+        start: bool,
+        direction: Option<Direction>,
+        range: Range,
+        errno: i32,
+    ) {
+        self.settle(buffer, |s, d, r| s == start && Some(d) == direction && r == range);
+        self.buffers[buffer].failed = match direction {
+            Some(direction) if errno == libc::EINTR || errno == libc::EAGAIN => {
+                let (thread, site) = (sys::thread(), self.places.keep());
+                Failed::ToRestart { start, direction, range, errno, thread, site }
+            }
+            _ if start => Failed::Start { direction, range, errno },
+            _ => return,
+        };
+    }
+
+    /// A bracket has begun.
+    pub fn begun(&mut self, buffer: usize, direction: Direction, range: Range) {
+        self.settle(buffer, |s, d, r| s && d == direction && r == range);
+        if let Failed::Start { .. } = self.buffers[buffer].failed {
+            self.buffers[buffer].failed = Failed::No;
+        }
+        let about = &self.buffers[buffer];
+        if about.told.exporter_syncs_attachments_only() {
+            self.report(Id::SyncWithoutEffect, buffer, NONE, [0; 2], HERE);
+        }
+        let alone = self.buffers[buffer].brackets.len() == 0;
+        let site = self.places.keep();
+        if self.buffers[buffer].sample.is_on() {
+            // Another bracket, and nobody can tell which one a page was touched for.
+            self.buffers[buffer].sample.stop();
+            self.apply(buffer);
+        } else if alone && !self.asynchronous {
+            let way = self.places.get(site).map_or(0, |place| place.way);
+            if self.sampled.is_due(way) {
+                let whole = range == Range::WHOLE;
+                let size = self.buffers[buffer].told.size;
+                self.buffers[buffer].sample.begin(direction, whole, size.div_ceil(PAGE as u64));
+            }
+        }
+        self.begin(buffer, Bracket { direction, range, site, unmapped: None, excused: false });
+    }
+
+    /// A bracket has ended, or was to end.
+    pub fn ended(&mut self, buffer: usize, direction: Direction, range: Range) {
+        self.settle(buffer, |s, d, r| !s && d == direction && r == range);
+        let ended = self.buffers[buffer].brackets.end(direction, range);
+        match ended {
+            Ended::Its(bracket) => {
+                if let Some(site) = bracket.unmapped {
+                    self.report(Id::UnmappedInBracket, buffer, NONE, [0; 2], site);
+                }
+                self.look_at_sample(buffer, &bracket);
+            }
+            Ended::OfAnotherDirection(_) => {
+                self.report(Id::EndOtherDirection, buffer, NONE, [0; 2], HERE);
+            }
+            Ended::None => self.report(Id::EndWithoutStart, buffer, NONE, [0; 2], HERE),
+        }
+        self.buffers[buffer].sample.stop();
+        if let Ended::Its(bracket) | Ended::OfAnotherDirection(bracket) = ended {
+            self.forget(&bracket);
+            self.apply_range(buffer, bracket.range);
+        }
+        self.buffers[buffer].last_end = sys::now();
+    }
+
+    fn look_at_sample(&mut self, buffer: usize, bracket: &Bracket) {
+        let sample = self.buffers[buffer].sample;
+        if !sample.is_on() {
+            return;
+        }
+        let numbers = sample.numbers();
+        if sample.nothing_touched() {
+            self.report(Id::NothingTouched, buffer, NONE, numbers, bracket.site);
+        }
+        if sample.few_of_whole() {
+            self.report(Id::FewPagesOfWhole, buffer, NONE, numbers, bracket.site);
+        }
+        if sample.only_read_of_both() {
+            self.report(Id::RwWhereOneWouldDo, buffer, NONE, numbers, bracket.site);
+        }
+    }
+
+    /// The process ends.
+    pub fn exiting(&mut self) {
+        for index in 0..self.buffers.len() {
+            if let Failed::ToRestart { start: false, direction, range, errno, site, .. } =
+                self.buffers[index].failed
+            {
+                self.buffers[index].failed = Failed::No;
+                self.not_restarted(index, false, direction, range, errno, site);
+            }
+            self.never_ended(index);
+        }
+    }
+
+    /// Nobody will end the brackets of this buffer.
+    fn never_ended(&mut self, buffer: usize) {
+        let brackets = self.buffers[buffer].brackets;
+        for bracket in brackets.iter().filter(|bracket| !bracket.excused) {
+            self.report(Id::StartWithoutEnd, buffer, NONE, [0; 2], bracket.site);
+        }
+        self.buffers[buffer].brackets.iter_mut().for_each(|bracket| bracket.excused = true);
+    }
+
+    /// The last descriptor of a buffer is closed.
+    pub fn closing(&mut self, buffer: usize) {
+        if let Failed::ToRestart { start: false, .. } = self.buffers[buffer].failed {
+            self.settle(buffer, |_, _, _| false);
+        }
+        if !self.is_open(buffer) {
+            return;
+        }
+        if self.is_mapped(buffer) {
+            self.report(Id::ClosedInBracket, buffer, NONE, [0; 2], HERE);
+            self.buffers[buffer].brackets.iter_mut().for_each(|bracket| bracket.excused = true);
+        } else {
+            self.never_ended(buffer);
+        }
+    }
+
+    // --- mappings ------------------------------------------------------------------------------
+
+    /// Where to map so many bytes.
+    pub fn slot(&mut self, len: usize) -> Option<usize> {
+        let align = if len >= 2 << 20 { 2 << 20 } else { 64 << 10 };
+        let len = len.checked_next_multiple_of(PAGE)?.checked_add(PAGE)?;
+        let mut start = self.next_slot.next_multiple_of(align);
+        if start.checked_add(len)? > window::END {
+            start = window::START;
+        }
+        let end = start.checked_add(len)?;
+        (end <= window::END).then(|| {
+            self.next_slot = end;
+            start
+        })
+    }
+
+    /// A buffer has been mapped.
+    pub fn mapped(
+        &mut self,
+        buffer: usize,
+        start: usize,
+        len: usize,
+        offset: u64,
+        protection: i32,
+    ) {
+        let end = start + len.next_multiple_of(PAGE);
+        let mapping = Mapping { start, end, buffer, offset, protection };
+        if self.mappings.push(mapping).is_none() {
+            self.log.limit(record::limit::MAPPINGS, self.mappings.len() as u64, &[]);
+            return;
+        }
+        for bracket in self.buffers[buffer].brackets.iter_mut() {
+            if let Some(site) = bracket.unmapped.take() {
+                self.places.forget(site);
+            }
+        }
+        self.protect(&mapping, start, end);
+    }
+
+    /// A mapping of a buffer has failed.
+    pub fn map_failed(&mut self, buffer: usize, len: u64) {
+        self.failed_map = Some((len, buffer));
+    }
+
+    /// Whether any mapping has a page in this range.
+    pub fn overlaps(&self, start: usize, end: usize) -> bool {
+        self.mappings.iter().any(|mapping| mapping.start < end && start < mapping.end)
+    }
+
+    /// Cuts mappings so that none reaches across this address.
+    fn split(&mut self, address: usize) {
+        for index in 0..self.mappings.len() {
+            let mapping = self.mappings[index];
+            if mapping.start < address && address < mapping.end {
+                let offset = mapping.offset_of(address);
+                if self.mappings.push(Mapping { start: address, offset, ..mapping }).is_some() {
+                    self.mappings[index].end = address;
+                }
+                return;
+            }
+        }
+    }
+
+    /// What is mapped there is about to go. Where the program is has been taken down.
+    pub fn unmapping(&mut self, start: usize, end: usize) {
+        self.split(start);
+        self.split(end);
+        let mut index = 0;
+        while index < self.mappings.len() {
+            let mapping = self.mappings[index];
+            if mapping.start < start || mapping.end > end {
+                index += 1;
+                continue;
+            }
+            self.mappings.swap_remove(index);
+            if self.is_mapped(mapping.buffer) {
+                continue;
+            }
+            let State { buffers, places, .. } = self;
+            for bracket in buffers[mapping.buffer].brackets.iter_mut() {
+                if !bracket.excused && bracket.unmapped.is_none() {
+                    bracket.unmapped = Some(places.keep());
+                }
+            }
+        }
+    }
+
+    /// The program has given a range another protection.
+    pub fn protected(&mut self, start: usize, end: usize, protection: i32) {
+        self.split(start);
+        self.split(end);
+        for index in 0..self.mappings.len() {
+            if start <= self.mappings[index].start && self.mappings[index].end <= end {
+                self.mappings[index].protection = protection;
+                let mapping = self.mappings[index];
+                self.protect(&mapping, mapping.start, mapping.end);
+            }
+        }
+    }
+
+    /// A range has moved; what was at its new place is gone already.
+    pub fn moved(&mut self, from: usize, from_len: usize, to: usize, to_len: usize) {
+        self.split(from);
+        self.split(from + from_len);
+        let mut copied: [Option<Mapping>; 8] = [None; 8];
+        let mut count = 0;
+        let mut index = 0;
+        while index < self.mappings.len() {
+            let mapping = self.mappings[index];
+            if from <= mapping.start && mapping.end <= from + from_len && count < copied.len() {
+                copied[count] = Some(mapping);
+                count += 1;
+                self.mappings.swap_remove(index);
+            } else {
+                index += 1;
+            }
+        }
+        for mapping in copied.into_iter().flatten() {
+            let start = to + (mapping.start - from);
+            let is_last = mapping.end == from + from_len;
+            let end = if is_last { to + to_len } else { to + (mapping.end - from) };
+            if start < to + to_len {
+                self.mapped(
+                    mapping.buffer,
+                    start,
+                    end.min(to + to_len) - start,
+                    mapping.offset,
+                    mapping.protection,
+                );
+            }
+        }
+    }
+
+    /// The buffer and offset that an address is mapped from, and the protection.
+    pub fn at(&self, address: usize) -> Option<(usize, u64, i32)> {
+        let mapping = self.mapping(address)?;
+        Some((mapping.buffer, mapping.offset_of(address), mapping.protection))
+    }
+
+    fn mapping(&self, address: usize) -> Option<&Mapping> {
+        self.mappings.iter().find(|mapping| mapping.start <= address && address < mapping.end)
+    }
+
+    // --- accesses ------------------------------------------------------------------------------
+
+    /// A load or store has trapped.
+    pub fn fault(
+        &mut self,
+        address: usize,
+        write: bool,
+        registers: &Registers,
+        again: bool,
+    ) -> Fault {
+        let needed = if write { Allowed::Write } else { Allowed::Read };
+        let Some(&mapping) = self.mapping(address) else {
+            self.look_for_failed_map(address, registers);
+            return Fault::NotOurs;
+        };
+        if mapping.allowed() < needed {
+            return Fault::NotOurs;
+        }
+        let page = address & !(PAGE - 1);
+        let (buffer, offset) = (mapping.buffer, mapping.offset_of(address));
+        let generation = self.buffers[buffer].generation;
+        let in_brackets = match self.buffers[buffer].kind {
+            Kind::Memfd => Allowed::Nothing,
+            Kind::Buffer => self.buffers[buffer].brackets.allowed(mapping.offset_of(page)).0,
+        };
+        if in_brackets >= needed {
+            self.touched(&mapping, page, needed);
+            return Fault::Again;
+        }
+        if !again {
+            self.here(registers);
+            if self.was_announced(buffer, offset) {
+                return Fault::Again;
+            }
+            let rule = match (self.buffers[buffer].kind, write) {
+                (Kind::Memfd, _) => Id::MemfdBehindUdmabuf,
+                (Kind::Buffer, false) => Id::OutsideRead,
+                (Kind::Buffer, true) if in_brackets == Allowed::Read => Id::WriteInReadBracket,
+                (Kind::Buffer, true) => Id::OutsideWrite,
+            };
+            self.report(rule, buffer, offset, [u64::from(write), 0], HERE);
+        }
+        let Some(entry) = self.pages.entry(page, generation) else {
+            // So many pages are open that one more does not matter.
+            let _ = sys::protect(page, PAGE, mapping.bits(needed));
+            return Fault::Again;
+        };
+        entry.traps = entry.traps.saturating_add(1);
+        if entry.traps > TRAPS {
+            entry.open = entry.open.max(needed);
+            let allowed = entry.open;
+            let _ = sys::protect(page, PAGE, mapping.bits(allowed));
+            let since = sys::now();
+            let left = &mut self.buffers[buffer].left_open;
+            *left = Some(match *left {
+                Some((u64::MAX, time)) => (since, time),
+                Some(known) => known,
+                None => (since, LEFT_OPEN),
+            });
+            return Fault::Again;
+        }
+        let hold = Hold {
+            thread: sys::thread(),
+            start: page,
+            end: page + PAGE,
+            allowed: needed,
+            call: false,
+        };
+        if self.holds.push(hold).is_none() {
+            let _ = sys::protect(page, PAGE, mapping.bits(needed));
+            return Fault::Again;
+        }
+        self.protect_page(&mapping, page);
+        Fault::Step
+    }
+
+    /// Sets the protection of one page, which may have been left open.
+    fn protect_page(&mut self, mapping: &Mapping, page: usize) {
+        let generation = self.buffers[mapping.buffer].generation;
+        let left_open = self.pages.open(page, generation);
+        let allowed = self.effective(mapping, page).0.max(left_open).min(mapping.allowed());
+        let _ = sys::protect(page, PAGE, mapping.bits(allowed));
+    }
+
+    /// A page is touched inside of a bracket: it is opened, and counted if that is wanted.
+    fn touched(&mut self, mapping: &Mapping, page: usize, needed: Allowed) {
+        let generation = self.buffers[mapping.buffer].generation;
+        if self.buffers[mapping.buffer].sample.is_on() {
+            let entry = self.pages.entry(page, generation);
+            let is_first = entry.as_ref().is_none_or(|entry| entry.open == Allowed::Nothing);
+            if let Some(entry) = entry {
+                entry.open = entry.open.max(needed);
+            }
+            let sample = &mut self.buffers[mapping.buffer].sample;
+            let held_back = sample.holds_back();
+            sample.touch(needed, is_first);
+            if sample.holds_back() != held_back {
+                return self.apply(mapping.buffer);
+            }
+        }
+        self.protect_page(mapping, page);
+    }
+
+    /// Whether the access is explained by a call that failed before; if so, that is reported.
+    fn was_announced(&mut self, buffer: usize, offset: u64) -> bool {
+        match self.buffers[buffer].failed {
+            Failed::Start { direction, range, errno } => {
+                self.buffers[buffer].failed = Failed::No;
+                self.report(Id::FailedStartIgnored, buffer, offset, [errno as u64, 0], HERE);
+                self.excuse(buffer, direction.unwrap_or(Direction::Both), range);
+                true
+            }
+            Failed::ToRestart { start: true, direction, range, errno, site, .. } => {
+                self.buffers[buffer].failed = Failed::No;
+                self.not_restarted(buffer, true, direction, range, errno, site);
+                self.places.forget(site);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// An address is near MAP_FAILED, and a mapping has failed.
+    fn look_for_failed_map(&mut self, address: usize, registers: &Registers) {
+        let Some((len, buffer)) = self.failed_map else { return };
+        // MAP_FAILED is the address before 0: what is behind it is NULL's, as far as one can tell.
+        let offset = (address as u64).wrapping_add(1);
+        let is_near = address == usize::MAX || (address >= PAGE && offset < len);
+        if is_near {
+            self.here(registers);
+            self.report(Id::MapFailedUsed, buffer, offset, [0; 2], HERE);
+        }
+    }
+
+    /// The instruction of a thread is over: what was open for it is not any more.
+    pub fn stepped(&mut self) -> bool {
+        self.release(false)
+    }
+
+    /// The call of a thread is over.
+    pub fn returned(&mut self) -> bool {
+        self.release(true)
+    }
+
+    fn release(&mut self, call: bool) -> bool {
+        let thread = sys::thread();
+        let mut any = false;
+        let mut index = 0;
+        while index < self.holds.len() {
+            let hold = self.holds[index];
+            if hold.thread != thread || hold.call != call {
+                index += 1;
+                continue;
+            }
+            any = true;
+            self.holds.swap_remove(index);
+            for at in 0..self.mappings.len() {
+                let mapping = self.mappings[at];
+                if mapping.start < hold.end && hold.start < mapping.end {
+                    if call {
+                        self.protect(&mapping, hold.start, hold.end);
+                    } else {
+                        self.protect_page(&mapping, hold.start);
+                    }
+                }
+            }
+        }
+        any
+    }
+
+    /// Whether the thread has an instruction under way, at which it was trapped.
+    pub fn is_stepping(&self) -> bool {
+        let thread = sys::thread();
+        self.holds.iter().any(|hold| hold.thread == thread && !hold.call)
+    }
+
+    /// Opens memory for a call that loads from it or stores to it; pages that are open anyway are
+    /// none of its business. Whether anything had to be opened.
+    pub fn open_for_call(&mut self, start: usize, end: usize, allowed: Allowed) -> bool {
+        let mut opened = false;
+        let (start, end) = (start & !(PAGE - 1), end.saturating_add(PAGE - 1) & !(PAGE - 1));
+        for at in 0..self.mappings.len() {
+            let mapping = self.mappings[at];
+            if mapping.start >= end || start >= mapping.end {
+                continue;
+            }
+            if self.buffers[mapping.buffer].sample.is_on() {
+                // The call touches what it touches: that is not found out page by page.
+                self.buffers[mapping.buffer].sample.stop();
+                self.apply(mapping.buffer);
+            }
+            let (start, end) = (start.max(mapping.start), end.min(mapping.end));
+            let mut page = start;
+            let mut is_open = true;
+            while page < end && is_open {
+                let (now, until) = self.effective(&mapping, page);
+                is_open = now >= allowed.min(mapping.allowed());
+                page = until;
+            }
+            if !is_open {
+                let hold = Hold { thread: sys::thread(), start, end, allowed, call: true };
+                self.holds.push(hold);
+                self.protect(&mapping, start, end);
+                opened = true;
+            }
+        }
+        opened
+    }
+
+    /// Opens for a call all of the mapping that has this address.
+    pub fn open_whole(&mut self, address: usize) {
+        if let Some(&mapping) = self.mapping(address) {
+            self.open_for_call(mapping.start, mapping.end, mapping.allowed());
+        }
+    }
+
+    /// A call has loaded or stored these bytes: are they in brackets? Where the program is has been
+    /// taken down. True once something is found, which is told once for a call.
+    pub fn look_at_call(&mut self, start: usize, end: usize, write: bool) -> bool {
+        let needed = if write { Allowed::Write } else { Allowed::Read };
+        for at in 0..self.mappings.len() {
+            let mapping = self.mappings[at];
+            let (start, end) = (start.max(mapping.start), end.min(mapping.end));
+            let mut address = start;
+            while address < end {
+                let page = address & !(PAGE - 1);
+                let offset = mapping.offset_of(address);
+                let buffer = mapping.buffer;
+                let (allowed, until) = match self.buffers[buffer].kind {
+                    Kind::Memfd => (Allowed::Nothing, u64::MAX),
+                    Kind::Buffer => self.buffers[buffer].brackets.allowed(mapping.offset_of(page)),
+                };
+                if allowed < needed {
+                    if !self.was_announced(buffer, offset) {
+                        let rule = match (self.buffers[buffer].kind, write, allowed) {
+                            (Kind::Memfd, ..) => Id::MemfdBehindUdmabuf,
+                            (_, false, _) => Id::OutsideRead,
+                            (_, true, Allowed::Read) => Id::WriteInReadBracket,
+                            (_, true, _) => Id::OutsideWrite,
+                        };
+                        self.report(rule, buffer, offset, [u64::from(write), 0], HERE);
+                    }
+                    return true;
+                }
+                if until == u64::MAX {
+                    break;
+                }
+                address = mapping.start + (until - mapping.offset) as usize;
+            }
+        }
+        false
+    }
+}
+
+impl record::Buffer {
+    /// Whether the exporter's begin and end are about attached devices alone: the kernel's heaps,
+    /// and V4L2's contiguous memory (drivers/dma-buf/heaps, videobuf2-dma-contig.c).
+    fn exporter_syncs_attachments_only(&self) -> bool {
+        let len = self.exporter.iter().position(|&byte| byte == 0).unwrap_or(NAME);
+        let name = &self.exporter[..len];
+        let heaps: [&[u8]; 5] =
+            [b"system", b"default_cma_region", b"linux,cma", b"reserved", b"videobuf2_dma_contig"];
+        heaps.contains(&name)
+    }
+}

@@ -1,0 +1,250 @@
+//! What was recorded, as findings: each with its place in the code, told once for each place.
+
+mod read;
+mod symbols;
+mod text;
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::record::{self, NONE, limit};
+use crate::rules::{ALL, Severity};
+use read::{Record, records};
+use symbols::Symbols;
+
+pub use text::{Style, Text};
+
+/// All that is known of a run.
+#[derive(Debug, Default, Serialize)]
+pub struct Report {
+    /// What was found: errors first, then in the order in which it was found.
+    pub findings: Vec<Finding>,
+    /// What could not be looked into, in sentences.
+    pub limits: Vec<String>,
+}
+
+/// One kind of mistake, at one place.
+#[derive(Clone, Debug, Serialize)]
+pub struct Finding {
+    /// The rule's stable id.
+    pub id: &'static str,
+    /// `error`, `note` or `performance`.
+    pub severity: Severity,
+    /// How often it was seen.
+    pub count: u64,
+    /// The buffer, the first of several.
+    pub buffer: Buffer,
+    /// The first byte, in the buffer; nothing where it is about no byte.
+    pub offset: Option<u64>,
+    /// The process, the first of several.
+    pub process: u32,
+    /// The thread.
+    pub thread: u32,
+    /// Nanoseconds since the buffer's last END before it was seen first.
+    pub since_end_ns: Option<u64>,
+    /// Who saw it: `preload`, `serve` or `module`.
+    pub engine: &'static str,
+    /// The innermost place that is the program's own; nothing if nobody could tell.
+    pub place: Option<Frame>,
+    /// How the program came there, the innermost first.
+    pub backtrace: Vec<Frame>,
+    /// What is wrong, in a sentence, and the numbers of this case.
+    pub explanation: String,
+    /// What to do.
+    pub fix: &'static str,
+}
+
+/// What a finding is about.
+#[derive(Clone, Debug, Serialize)]
+pub struct Buffer {
+    /// The name that the buffer was given; empty if it was given none.
+    pub name: String,
+    /// The exporter's name.
+    pub exporter: String,
+    /// The inode of its file.
+    pub inode: u64,
+}
+
+/// A place in the code.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+pub struct Frame {
+    /// The source file, if there is debug information.
+    pub file: Option<String>,
+    /// The line in it.
+    pub line: Option<u32>,
+    /// The function, if there are symbols.
+    pub function: Option<String>,
+    /// The program or library.
+    pub object: Option<String>,
+    /// The instruction, in the object if that is known.
+    pub address: u64,
+}
+
+impl Severity {
+    /// In one word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Severity::Error => "error",
+            Severity::Note => "note",
+            Severity::Performance => "performance",
+        }
+    }
+}
+
+impl Serialize for Severity {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+/// Makes a new record file, for the engine to write to.
+///
+/// # Errors
+///
+/// Those of writing a file.
+pub fn create(path: &Path) -> io::Result<()> {
+    let file = File::create_new(path)?;
+    file.set_len(record::SIZE as u64)?;
+    file.write_all_at(&read::header(), 0)
+}
+
+impl Report {
+    /// Reads a record file.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading the file; it is no record file.
+    pub fn read(path: &Path) -> io::Result<Report> {
+        let bytes = std::fs::read(path)?;
+        Report::of(&bytes)
+    }
+
+    fn of(bytes: &[u8]) -> io::Result<Report> {
+        let (records, lost) = records(bytes)?;
+        let mut symbols = Symbols::default();
+        let mut report = Report::default();
+        let mut known: HashMap<Key, usize> = HashMap::new();
+        for record in &records {
+            match record {
+                Record::Maps { process, text } => symbols.note_maps(*process, text),
+                Record::Limit(limit) => {
+                    let sentence = sentence(limit);
+                    if !report.limits.contains(&sentence) {
+                        report.limits.push(sentence);
+                    }
+                }
+                Record::Finding(finding, stack) => {
+                    let Some(finding) = symbols.finding(finding, stack) else { continue };
+                    let key = Key::of(&finding);
+                    match known.get(&key) {
+                        Some(&index) => report.findings[index].count += finding.count,
+                        None => {
+                            known.insert(key, report.findings.len());
+                            report.findings.push(finding);
+                        }
+                    }
+                }
+            }
+        }
+        if lost > 0 {
+            report.limits.push(format!("there was no room to record {lost} more findings"));
+        }
+        report.findings.sort_by_key(|finding| finding.severity);
+        Ok(report)
+    }
+
+    /// Whether any finding is of severity error.
+    pub fn has_errors(&self) -> bool {
+        self.findings.iter().any(|finding| finding.severity == Severity::Error)
+    }
+}
+
+/// By what findings are the same one.
+#[derive(PartialEq, Eq, Hash)]
+struct Key {
+    id: &'static str,
+    engine: &'static str,
+    place: Option<Frame>,
+}
+
+impl Key {
+    fn of(finding: &Finding) -> Key {
+        let place = finding.place.clone().map(|frame| match frame.line {
+            // A line is one place, however many instructions it is compiled to.
+            Some(_) => Frame { address: 0, ..frame },
+            None => frame,
+        });
+        Key { id: finding.id, engine: finding.engine, place }
+    }
+}
+
+impl Symbols {
+    /// A finding as it is told; `None` for one of a rule that nobody knows.
+    fn finding(&mut self, recorded: &record::Finding, stack: &[u8]) -> Option<Finding> {
+        let rule = ALL.get(usize::try_from(recorded.rule).ok()?)?;
+        let backtrace =
+            self.backtrace(recorded.head.process, &recorded.registers, recorded.after != 0, stack);
+        let known = |number: u64| Some(number).filter(|&number| number != NONE);
+        Some(Finding {
+            id: rule.id,
+            severity: rule.severity,
+            count: recorded.count.load(std::sync::atomic::Ordering::Relaxed),
+            buffer: Buffer {
+                name: name(&recorded.buffer.name),
+                exporter: name(&recorded.buffer.exporter),
+                inode: recorded.buffer.inode,
+            },
+            offset: known(recorded.offset),
+            process: recorded.head.process,
+            thread: recorded.head.thread,
+            since_end_ns: known(recorded.since_end),
+            engine: "preload",
+            place: symbols::own(&backtrace).cloned(),
+            backtrace,
+            explanation: explain(rule.id, rule.explanation, recorded.numbers),
+            fix: rule.fix,
+        })
+    }
+}
+
+/// The rule's explanation, with what is known of this case.
+fn explain(id: &str, explanation: &str, [first, second]: [u64; 2]) -> String {
+    match id {
+        "few-pages-of-whole" => format!("{explanation} Here {first} of {second}."),
+        "failed-start-ignored" | "not-restarted" => {
+            let error = io::Error::from_raw_os_error(first as i32);
+            format!("{explanation} Here it said: {error}.")
+        }
+        _ => explanation.to_owned(),
+    }
+}
+
+fn sentence(limit: &record::Limit) -> String {
+    let (number, path) = (limit.number, name(&limit.path));
+    match limit.what {
+        limit::BUFFERS => format!("only the first {number} buffers of a process were looked at"),
+        limit::MAPPINGS => format!("only {number} mappings at a time were looked at"),
+        limit::BRACKETS => format!("only {number} open brackets of a buffer were counted"),
+        limit::FILTER => {
+            let error = io::Error::from_raw_os_error(number as i32);
+            format!(
+                "some system calls were not looked at: a filter could not be installed: {error}"
+            )
+        }
+        limit::UNREACHED => format!(
+            "{path} was not looked into: no library can be preloaded into it (is it static?)"
+        ),
+        other => format!("limit {other} was reached: {number}"),
+    }
+}
+
+/// The text before the first NUL.
+fn name(bytes: &[u8]) -> String {
+    let len = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..len]).into_owned()
+}

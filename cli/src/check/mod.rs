@@ -1,0 +1,58 @@
+//! `dmabuf check`: runs a program as it is, and tells what it does to dma-bufs outside of brackets.
+
+mod run;
+
+use std::ffi::OsString;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Args;
+use dmabuf_check::report::{Finding, Report, Style, Text};
+use serde::Serialize;
+
+use crate::output::print;
+
+/// What `dmabuf check` takes.
+#[derive(Args)]
+pub struct Options {
+    /// Print one JSON document to stdout; what the program writes to stdout goes to stderr
+    #[arg(long)]
+    json: bool,
+    /// The exit status if an error was found; without one it is the program's
+    #[arg(long, value_name = "STATUS", default_value_t = 66)]
+    error_exit_code: u8,
+    /// The program, and what it is given
+    #[arg(last = true, required = true, value_names = ["PROGRAM", "ARG"])]
+    program: Vec<OsString>,
+}
+
+/// The document.
+#[derive(Serialize)]
+struct Document<'a> {
+    program: Vec<String>,
+    status: u8,
+    findings: &'a [Finding],
+    limits: &'a [String],
+}
+
+/// Runs the program and tells what was found.
+pub fn run(options: &Options) -> Result<ExitCode> {
+    let (status, report) = run::run(&options.program, options.json)?;
+    // As a shell tells the death by a signal.
+    let status = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)) as u8;
+    if options.json {
+        let program =
+            options.program.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+        let Report { findings, limits } = &report;
+        let document = Document { program, status, findings, limits };
+        print(&(serde_json::to_string_pretty(&document)? + "\n"))?;
+    } else {
+        anstream::eprint!("{}", Text { report: &report, style: STYLE });
+    }
+    let has_errors = report.has_errors();
+    Ok(ExitCode::from(if has_errors { options.error_exit_code } else { status }))
+}
+
+const STYLE: Style =
+    Style { error: "\x1b[1;31m", note: "\x1b[1;36m", strong: "\x1b[1m", end: "\x1b[0m" };
