@@ -161,11 +161,6 @@ impl Brackets {
         other.and_then(|index| self.remove(index)).map_or(Ended::None, Ended::OfAnotherDirection)
     }
 
-    /// Takes all away.
-    pub fn clear(&mut self) {
-        self.len = 0;
-    }
-
     fn latest(&self, is: impl Fn(&Bracket) -> bool) -> Option<usize> {
         (0..self.len).rev().find(|&index| self.open[index].as_ref().is_some_and(&is))
     }
@@ -192,11 +187,6 @@ impl Brackets {
             }
         }
         (allowed, until)
-    }
-
-    /// Whether a store in this page finds a bracket for reading, but none for writing.
-    pub fn are_for_reading(&self, page: u64) -> bool {
-        self.allowed(page).0 == Allowed::Read
     }
 }
 

@@ -366,7 +366,7 @@ fn create_udmabuf(program: &Context, args: [usize; 6], items: usize, count: u64)
     for index in 0..count.min(1024) as usize {
         // Each item is 24 bytes, the memfd's descriptor first.
         let Some(head) = sys::read_value::<u64>(items + 24 * index) else { break };
-        identify::behind(head as u32 as i32, buffer, |at, len| start::watch(at, len));
+        identify::behind(head as u32 as i32, buffer, start::watch);
     }
     result
 }

@@ -121,6 +121,18 @@ fn number(text: &[u8], base: u32) -> Option<u64> {
     })
 }
 
+/// A buffer that the process has a descriptor of and no mapping.
+pub fn unmapped_buffer() -> Option<usize> {
+    let mut found = None;
+    descriptors(|fd| {
+        if found.is_none() {
+            found = buffer(fd)
+                .filter(|&buffer| lock::with(|state| state.is_mapped(buffer)) == Some(false));
+        }
+    });
+    found
+}
+
 /// For each descriptor of a buffer with an open bracket: the descriptor, the buffer, and all
 /// descriptors that the buffer has, as far as there is room to list them.
 pub fn open_descriptors(mut each: impl FnMut(i32, usize, &[i32])) {

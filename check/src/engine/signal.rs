@@ -169,6 +169,14 @@ unsafe extern "C" fn on_sigsegv(signal: c_int, info: *mut libc::siginfo_t, conte
             Some(Fault::Step) => return program.step(true),
             Some(Fault::NotOurs) | None => {}
         }
+        // A C library that refuses an mmap itself never asks the kernel: then nobody has seen it
+        // fail.
+        let failed = lock::with(|state| state.failed_map(address)).flatten();
+        let failed = failed
+            .or_else(|| (address == usize::MAX).then(super::identify::unmapped_buffer).flatten());
+        if let Some(buffer) = failed {
+            lock::with(|state| state.failed_map_used(buffer, address, &registers));
+        }
     }
     // SAFETY: Those that came here.
     unsafe { forward(signal, info, context) }

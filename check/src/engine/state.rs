@@ -462,8 +462,7 @@ impl State {
         let site = self.places.keep();
         if self.buffers[buffer].sample.is_on() {
             // Another bracket, and nobody can tell which one a page was touched for.
-            self.buffers[buffer].sample.stop();
-            self.apply(buffer);
+            self.stop_sampling(buffer);
         } else if alone && !self.asynchronous {
             let way = self.places.get(site).map_or(0, |place| place.way);
             if self.sampled.is_due(way) {
@@ -513,6 +512,14 @@ impl State {
         }
         if sample.only_read_of_both() {
             self.report(Id::RwWhereOneWouldDo, buffer, NONE, numbers, bracket.site);
+        }
+    }
+
+    /// Something is wrong with what is touched: how much is touched is not told as well.
+    fn stop_sampling(&mut self, buffer: usize) {
+        if self.buffers[buffer].sample.is_on() {
+            self.buffers[buffer].sample.stop();
+            self.apply(buffer);
         }
     }
 
@@ -688,12 +695,6 @@ impl State {
         }
     }
 
-    /// The buffer and offset that an address is mapped from, and the protection.
-    pub fn at(&self, address: usize) -> Option<(usize, u64, i32)> {
-        let mapping = self.mapping(address)?;
-        Some((mapping.buffer, mapping.offset_of(address), mapping.protection))
-    }
-
     fn mapping(&self, address: usize) -> Option<&Mapping> {
         self.mappings.iter().find(|mapping| mapping.start <= address && address < mapping.end)
     }
@@ -710,7 +711,6 @@ impl State {
     ) -> Fault {
         let needed = if write { Allowed::Write } else { Allowed::Read };
         let Some(&mapping) = self.mapping(address) else {
-            self.look_for_failed_map(address, registers);
             return Fault::NotOurs;
         };
         if mapping.allowed() < needed {
@@ -727,6 +727,7 @@ impl State {
             self.touched(&mapping, page, needed);
             return Fault::Again;
         }
+        self.stop_sampling(buffer);
         if !again {
             self.here(registers);
             if self.was_announced(buffer, offset) {
@@ -820,16 +821,19 @@ impl State {
         }
     }
 
-    /// An address is near MAP_FAILED, and a mapping has failed.
-    fn look_for_failed_map(&mut self, address: usize, registers: &Registers) {
-        let Some((len, buffer)) = self.failed_map else { return };
-        // MAP_FAILED is the address before 0: what is behind it is NULL's, as far as one can tell.
+    /// An access has trapped that is near MAP_FAILED: the buffer that could not be mapped.
+    pub fn failed_map(&self, address: usize) -> Option<usize> {
+        let (len, buffer) = self.failed_map?;
+        // MAP_FAILED is the address before 0: what is in the first page is NULL's, as far as one
+        // can tell.
         let offset = (address as u64).wrapping_add(1);
-        let is_near = address == usize::MAX || (address >= PAGE && offset < len);
-        if is_near {
-            self.here(registers);
-            self.report(Id::MapFailedUsed, buffer, offset, [0; 2], HERE);
-        }
+        (address == usize::MAX || address >= PAGE && offset < len).then_some(buffer)
+    }
+
+    /// What mmap returned for this buffer when it failed was used as an address.
+    pub fn failed_map_used(&mut self, buffer: usize, address: usize, registers: &Registers) {
+        self.here(registers);
+        self.report(Id::MapFailedUsed, buffer, (address as u64).wrapping_add(1), [0; 2], HERE);
     }
 
     /// The instruction of a thread is over: what was open for it is not any more.
@@ -868,12 +872,6 @@ impl State {
         any
     }
 
-    /// Whether the thread has an instruction under way, at which it was trapped.
-    pub fn is_stepping(&self) -> bool {
-        let thread = sys::thread();
-        self.holds.iter().any(|hold| hold.thread == thread && !hold.call)
-    }
-
     /// Opens memory for a call that loads from it or stores to it; pages that are open anyway are
     /// none of its business. Whether anything had to be opened.
     pub fn open_for_call(&mut self, start: usize, end: usize, allowed: Allowed) -> bool {
@@ -884,11 +882,8 @@ impl State {
             if mapping.start >= end || start >= mapping.end {
                 continue;
             }
-            if self.buffers[mapping.buffer].sample.is_on() {
-                // The call touches what it touches: that is not found out page by page.
-                self.buffers[mapping.buffer].sample.stop();
-                self.apply(mapping.buffer);
-            }
+            // The call touches what it touches: that is not found out page by page.
+            self.stop_sampling(mapping.buffer);
             let (start, end) = (start.max(mapping.start), end.min(mapping.end));
             let mut page = start;
             let mut is_open = true;

@@ -4,12 +4,13 @@ use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
+use std::rc::Rc;
 
 use addr2line::Loader;
 use framehop::x86_64::{CacheX86_64, Reg, UnwindRegsX86_64, UnwinderX86_64};
 use framehop::{ExplicitModuleSectionInfo, FrameAddress, Module, Unwinder};
-use object::{Object, ObjectSection, ObjectSegment};
+use object::elf::PF_X;
+use object::{Object, ObjectSection, ObjectSegment, SegmentFlags};
 
 use super::Frame;
 
@@ -19,7 +20,7 @@ const FRAMES: usize = 64;
 /// The files that code came from, and where each process had them.
 #[derive(Default)]
 pub struct Symbols {
-    files: HashMap<String, Arc<File>>,
+    files: HashMap<String, Rc<File>>,
     processes: HashMap<u32, Process>,
 }
 
@@ -27,6 +28,8 @@ pub struct Symbols {
 #[derive(Default)]
 struct Process {
     code: Vec<Code>,
+    /// Made when it is needed first.
+    unwinder: OnceCell<UnwinderX86_64<Bytes>>,
 }
 
 /// A file's code in memory.
@@ -35,7 +38,7 @@ struct Code {
     addresses: Range<u64>,
     /// What to subtract from an address to get one of the file's own.
     bias: u64,
-    file: Arc<File>,
+    file: Rc<File>,
 }
 
 /// A program or library.
@@ -66,6 +69,10 @@ impl File {
     fn address_of(&self, offset: u64) -> Option<u64> {
         let parsed = self.parse()?;
         parsed.segments().find_map(|segment| {
+            let SegmentFlags::Elf { p_flags } = segment.flags() else { return None };
+            if p_flags & PF_X == 0 {
+                return None;
+            }
             let (start, len) = segment.file_range();
             // A mapping begins at a page, the segment somewhere in it.
             let first = start & !0xfff;
@@ -110,13 +117,14 @@ impl Symbols {
             return;
         }
         let file =
-            self.files.entry(path.to_owned()).or_insert_with(|| Arc::new(File::open(path))).clone();
+            self.files.entry(path.to_owned()).or_insert_with(|| Rc::new(File::open(path))).clone();
         let bias = addresses.start.wrapping_sub(file.address_of(offset).unwrap_or(offset));
         // What was mapped there before is gone.
         process.code.retain(|code| {
             code.addresses.end <= addresses.start || addresses.end <= code.addresses.start
         });
         process.code.push(Code { addresses, bias, file });
+        process.unwinder.take();
     }
 
     /// How the program came to where it is, the innermost first; functions that were inlined are
@@ -130,15 +138,7 @@ impl Symbols {
     ) -> Vec<Frame> {
         let nothing = Process::default();
         let process = self.processes.get(&process).unwrap_or(&nothing);
-        let mut unwinder = UnwinderX86_64::<Bytes>::new();
-        for Code { addresses, bias, file } in &process.code {
-            unwinder.add_module(Module::new(
-                file.path.clone(),
-                addresses.clone(),
-                *bias,
-                file.sections(),
-            ));
-        }
+        let unwinder = process.unwinder.get_or_init(|| process.unwinder());
         let [.., ip] = *registers;
         let (sp, bp) = (registers[7], registers[6]);
         let mut read_stack = |address: u64| {
@@ -184,6 +184,15 @@ impl Symbols {
 }
 
 impl Process {
+    fn unwinder(&self) -> UnwinderX86_64<Bytes> {
+        let mut unwinder = UnwinderX86_64::new();
+        for Code { addresses, bias, file } in &self.code {
+            let module = Module::new(file.path.clone(), addresses.clone(), *bias, file.sections());
+            unwinder.add_module(module);
+        }
+        unwinder
+    }
+
     /// The frames that an instruction is in.
     fn frames(&self, address: u64, frames: &mut Vec<Frame>) {
         let Some(code) = self.code.iter().find(|code| code.addresses.contains(&address)) else {
