@@ -233,10 +233,10 @@ impl Buffer {
     /// What lies between CPU and devices now; `None` for nothing.
     fn between(&self, devices: &[Arc<Table>]) -> Option<plan::Memory> {
         let needed = || devices.iter().any(|device| device.needs_sync().is_some());
-        match self.heap.memory {
-            Memory::Two => Some(plan::Memory::Copies),
-            _ => needed().then_some(plan::Memory::Caches { line: LINE }),
-        }
+        // The DMA API takes any bytes, and sees to the ends of lines itself. It moves them as copies
+        // where DMA bounces, and to clean a line there that the CPU did not store to would put old bytes
+        // in place of a device's.
+        (self.heap.memory == Memory::Two || needed()).then_some(plan::Memory::Copies)
     }
 
     /// Syncs one run of a plan, where hints decide.
@@ -386,10 +386,7 @@ impl Buffer {
         };
         {
             let mut state = self.state.lock();
-            let State {
-                brackets, tracking, ..
-            } = &mut *state;
-            let Some(tracking) = tracking else {
+            let Some(tracking) = &mut state.tracking else {
                 return;
             };
             if self.heap.policy == Policy::Checked {
@@ -399,14 +396,13 @@ impl Buffer {
             if !access.writes() || !tracking.is_active() {
                 return;
             }
-            let range = tracking.ending(range, covered);
+            // What the END leaves out would pass for stored to until some other bracket ends, and keep
+            // what devices write there from the CPU.
+            let range = range.hull(covered);
             if let Some(hull) = tracking.harvest_at_end(range, harvest) {
                 buffer.shoot_down(hull.start() as usize, hull.end() as usize);
             }
             tracking.end_stores(range, harvest);
-            if !brackets.stores() {
-                tracking.none_stores();
-            }
         }
         self.hand_over(harvest);
     }

@@ -61,8 +61,6 @@ pub(super) struct Tracking {
     stores: CostModel,
     /// How the stores of the bracket that last began are found.
     mode: Mode,
-    /// Whether pages were made writable of which it is not known that they are stored to.
-    wide: bool,
     /// Around pages that were left mapped for stores when a bracket ended.
     lingering: Option<Range>,
     /// Pages that begins left to be brought over when they are touched, and those that were.
@@ -79,7 +77,6 @@ impl Tracking {
             loads: CostModel::new(COST),
             stores: CostModel::new(COST),
             mode: Mode::Track,
-            wide: false,
             lingering: None,
             offered: 0,
             taken: 0,
@@ -179,7 +176,7 @@ impl Tracking {
     /// The pages, `page` among them, that become writable along with it. While each is to be known, none
     /// but itself; otherwise none outside of `bracket`, an open one of stores, if there is one.
     pub(super) fn window(
-        &mut self,
+        &self,
         page: usize,
         mapped: &Pages<usize>,
         bracket: Option<Range>,
@@ -191,27 +188,10 @@ impl Tracking {
         }
         match (self.mode, bracket.map(pages)) {
             (Mode::Full, Some(bracket)) => {
-                self.wide = true;
                 window.start.max(bracket.start)..window.end.min(bracket.end)
             }
             _ => page..page + 1,
         }
-    }
-
-    /// What an END of `range`, of a bracket over `begun`, has to hand over. Where more was made writable
-    /// than is known to be stored to, all that was begun: what the END leaves out would pass for stored
-    /// to until some other bracket ends.
-    pub(super) fn ending(&self, range: Range, begun: Range) -> Range {
-        if self.wide {
-            range.hull(begun)
-        } else {
-            range
-        }
-    }
-
-    /// No bracket of stores is open any more.
-    pub(super) fn none_stores(&mut self) {
-        self.wide = false;
     }
 
     /// Whether both sides have the same bytes of a page, so that it can be shown for loads.
