@@ -15,6 +15,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("dmabuf-check", &["dmabuf-uapi"]),
     ("dmabuf-check-preload", &["dmabuf-check"]),
     ("dmabuf-cli", &["dmabuf", "dmabuf-check", "dmabuf-serve", "dmabuf-uapi"]),
+    // The module's tests.
+    ("dmabuf-kernel-tests", &["dmabuf-uapi"]),
     ("xtask", &[]),
 ];
 

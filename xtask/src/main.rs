@@ -2,6 +2,7 @@
 
 mod apt;
 mod cache;
+mod cargo;
 mod kernel;
 mod mounts;
 mod process;

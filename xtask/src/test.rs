@@ -13,10 +13,19 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{apt, mounts, process::wait_for, vm};
+use crate::{
+    apt,
+    cargo::{announce, cargo, executables},
+    kernel, mounts,
+    process::wait_for,
+    vm,
+};
 
 /// How long the tests may take in all. A single test has its own limit in .config/nextest.toml.
 const TESTS_LIMIT: Duration = Duration::from_secs(30 * 60);
+
+/// They run in a machine with the kernel module, and nowhere else.
+const KERNEL_TESTS: &str = "dmabuf-kernel-tests";
 
 /// How long a test run may take to end by itself after its mounts were aborted, and then after
 /// it was told to end.
@@ -50,6 +59,7 @@ const STEPS: &[Step] = &[
     Step { name: "docs",       quick: false, run: docs },
     Step { name: "machine",    quick: false, run: machine },
     Step { name: "exporters",  quick: false, run: exporters },
+    Step { name: "kernel",     quick: false, run: kernel_module },
 ];
 
 /// How a step ended; the text says why, where there is something to say.
@@ -185,14 +195,15 @@ fn skipped_tests(report: &Path) -> Result<Vec<String>> {
 fn test_command(quick: bool) -> (Command, &'static str) {
     if apt::find("cargo-nextest").is_some() {
         let mut command = cargo("nextest");
-        command.args(["run", "--workspace"]);
+        command.args(["run", "--workspace", "--exclude", KERNEL_TESTS]);
         if quick {
             command.args(["-E", "not test(/(^|::)slow_/)"]);
         }
         (command, "")
     } else {
         let mut command = cargo("test");
-        command.args(["--workspace", "--tests", "--", "--show-output"]);
+        command.args(["--workspace", "--exclude", KERNEL_TESTS, "--tests"]);
+        command.args(["--", "--show-output"]);
         if quick {
             command.args(["--skip", "slow_"]);
         }
@@ -303,42 +314,17 @@ fn exporters(_: &Options) -> Result<Outcome> {
     let script = "dmabuf=$1; shift
         for tests; do \"$tests\" --quiet || exit; done
         \"$dmabuf\" conform";
-    Ok(match vm::sh(script, &programs)? {
+    Ok(match vm::sh(&vm::Shape::default(), script, &programs)? {
         0 => Outcome::Passed(String::new()),
         status => Outcome::Failed(format!("exit status {status}")),
     })
 }
 
-/// Builds, and tells the programs that came of it.
-fn executables(command: &mut Command) -> Result<Vec<PathBuf>> {
-    let output = announce(command.arg("--message-format=json-render-diagnostics"))
-        .stderr(std::process::Stdio::inherit())
-        .output()?;
-    if !output.status.success() {
-        bail!("{}", output.status);
+/// The kernel module, in machines that have it.
+fn kernel_module(_: &Options) -> Result<Outcome> {
+    if let Err(reason) = vm::is_possible().and_then(|()| kernel::is_possible()) {
+        return Ok(Outcome::Skipped(format!("{reason:#}")));
     }
-    let mut executables = Vec::new();
-    for line in output.stdout.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
-        let message: serde_json::Value = serde_json::from_slice(line)?;
-        executables.extend(message["executable"].as_str().map(PathBuf::from));
-    }
-    Ok(executables)
-}
-
-fn cargo(subcommand: &str) -> Command {
-    let mut command = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()));
-    command.arg(subcommand);
-    command
-}
-
-/// Says what is about to run, as a line that can be copied into a shell.
-fn announce(command: &mut Command) -> &mut Command {
-    let program = Path::new(command.get_program());
-    let mut line = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    for argument in command.get_args() {
-        line += " ";
-        line += &argument.to_string_lossy();
-    }
-    println!("    {line}");
-    command
+    kernel::test(None)?;
+    Ok(Outcome::Passed(String::new()))
 }

@@ -4,7 +4,10 @@
 //! dpkg and unshare(1); see `toolchain.rs`. kernel/README.md says how to build without it.
 
 mod pins;
+mod test;
 mod toolchain;
+
+pub use test::test;
 
 use std::{
     fs, io,
@@ -55,6 +58,8 @@ enum Task {
     Build,
     /// Lint it with the kernel's clippy.
     Clippy,
+    /// Build it, lint it, and run its tests in machines that have it.
+    Test,
     /// Format its sources as the kernel's are.
     Fmt {
         /// Change nothing, and fail if something is to be changed.
@@ -66,8 +71,10 @@ enum Task {
 /// Runs one of the tasks.
 pub fn run(options: &Options) -> Result<ExitCode> {
     is_possible()?;
-    let toolchain = Toolchain::find(options.kernel.as_deref())?;
+    let kernel = options.kernel.as_deref();
+    let toolchain = Toolchain::find(kernel)?;
     match options.task {
+        Task::Test => test(kernel)?,
         Task::Build => println!("{}", build(&toolchain)?.display()),
         Task::Clippy => clippy(&toolchain)?,
         Task::Fmt { check } => format(&toolchain, check)?,

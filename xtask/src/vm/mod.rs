@@ -96,14 +96,23 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     })))
 }
 
-/// Runs a shell's `script` with `arguments` in the machine, which has the default modules.
-pub fn sh(script: &str, arguments: &[PathBuf]) -> Result<u8> {
+/// What a machine is like, beside what all of them are.
+#[derive(Default)]
+pub struct Shape<'a> {
+    /// The kernel's version; `None` for the newest.
+    pub kernel: Option<&'a str>,
+    /// More for the kernel's command line.
+    pub cmdline: &'a str,
+}
+
+/// Runs a shell's `script` with `arguments` in a machine, which has the default modules.
+pub fn sh(shape: &Shape<'_>, script: &str, arguments: &[PathBuf]) -> Result<u8> {
     let mut command: Vec<OsString> = ["sh", "-c", script, "sh"].map(OsString::from).to_vec();
     command.extend(arguments.iter().map(OsString::from));
     let options = Options {
-        kernel: None,
+        kernel: shape.kernel.map(str::to_string),
         modules: Vec::new(),
-        cmdline: String::new(),
+        cmdline: shape.cmdline.to_string(),
         memory: 1024,
         timeout: 15 * 60,
         command,

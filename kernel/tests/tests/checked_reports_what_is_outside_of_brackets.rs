@@ -1,0 +1,162 @@
+//! `checked` finds every access outside of a bracket: whose, where, a load or a store, and what had
+//! been allowed; and it blames no program that keeps to its brackets.
+
+use std::collections::BTreeMap;
+
+use dmabuf_kernel_tests::{Buffer, Ended, Records, flags::*, in_a_fork, module, page};
+use rustix::io::Errno;
+
+const PAGES: usize = 16;
+
+fn buffer() -> Buffer {
+    module::ensure();
+    Buffer::of("checked", PAGES * page())
+}
+
+/// What was found, in short: offset, access, allowed.
+fn found(records: &Records) -> Vec<(String, String, String)> {
+    let field = |record: &BTreeMap<String, String>, name: &str| record[name].clone();
+    let all = records.all().into_iter();
+    all.map(|record| {
+        (field(&record, "offset"), field(&record, "access"), field(&record, "allowed"))
+    })
+    .collect()
+}
+
+fn at(offset: usize, access: &str, allowed: &str) -> (String, String, String) {
+    (format!("{offset:#x}"), access.to_owned(), allowed.to_owned())
+}
+
+#[test]
+fn an_access_outside_of_a_bracket_is_reported() {
+    let buffer = buffer();
+    let (map, records) = (buffer.map(), Records::from_now_on());
+    map.store(3 * page() + 5, 1);
+    assert_eq!(found(&records), [at(3 * page(), "write", "none")]);
+    let _ = map.load(7 * page());
+    assert_eq!(found(&records), [at(7 * page(), "read", "none")]);
+    assert_eq!(buffer.stats().violations, 2);
+
+    buffer.sync(START_READ);
+    assert_eq!(map.load(3 * page() + 5), 1, "what it stored is there all the same");
+    map.store(4 * page(), 2);
+    buffer.sync(END_READ);
+    assert_eq!(found(&records), [at(4 * page(), "write", "read")]);
+
+    buffer.sync_range(START_RW, 0..page());
+    map.store(0, 1);
+    map.store(page(), 1);
+    buffer.sync_range(END_RW, 0..page());
+    assert_eq!(found(&records), [at(page(), "write", "none")]);
+}
+
+#[test]
+fn each_bracket_is_looked_at_anew() {
+    let buffer = buffer();
+    let (map, records) = (buffer.map(), Records::from_now_on());
+    for _ in 0..3 {
+        buffer.sync(START_RW);
+        map.store(0, 1);
+        buffer.sync(END_RW);
+        assert_eq!(found(&records), []);
+        map.store(0, 2);
+        assert_eq!(found(&records), [at(0, "write", "none")]);
+    }
+}
+
+#[test]
+fn correct_programs_are_not_blamed() {
+    let buffer = buffer();
+    let (map, records) = (buffer.map(), Records::from_now_on());
+    for round in 1..10 {
+        buffer.sync(START_RW);
+        map.fill(0..PAGES * page(), round);
+        assert_eq!(map.load(page()), round);
+        buffer.sync(END_RW);
+        buffer.sync_range(START_WRITE, page()..3 * page());
+        map.fill(page()..3 * page(), round + 1);
+        buffer.sync_range(END_WRITE, page()..3 * page());
+        buffer.sync(START_READ);
+        assert_eq!((map.load(0), map.load(page())), (round, round + 1));
+        buffer.sync(END_READ);
+    }
+    let other = || {
+        buffer.sync(START_RW);
+        map.store(9 * page(), 1);
+        buffer.sync(END_RW);
+    };
+    assert_eq!(in_a_fork(other), Ended::Exited(0));
+    assert_eq!(found(&records), []);
+    assert_eq!(buffer.stats().violations, 0);
+}
+
+/// A bracket allows nothing to another process.
+#[test]
+fn another_process_needs_a_bracket_of_its_own() {
+    let buffer = buffer();
+    let (map, records) = (buffer.map(), Records::from_now_on());
+    buffer.sync(START_RW);
+    assert_eq!(in_a_fork(|| map.store(2 * page(), 1)), Ended::Exited(0));
+    buffer.sync(END_RW);
+    let records = records.all();
+    assert_eq!(records.len(), 1, "{records:?}");
+    assert_eq!(records[0]["offset"], format!("{:#x}", 2 * page()));
+    assert_ne!(records[0]["pid"], std::process::id().to_string());
+}
+
+#[test]
+fn a_record_tells_who_and_of_which_buffer() {
+    let buffer = buffer();
+    let (map, records) = (buffer.map(), Records::from_now_on());
+    map.store(page(), 1);
+    let records = records.all();
+    let [record] = records.as_slice() else { panic!("{records:?}") };
+    assert_eq!(record["pid"], std::process::id().to_string());
+    assert_eq!(record["heap"], "checked");
+    assert_eq!(record["inode"], rustix::fs::fstat(&buffer).unwrap().st_ino.to_string());
+    assert!(!record["comm"].is_empty());
+}
+
+#[test]
+fn brackets_that_do_not_fit_are_reported() {
+    let buffer = buffer();
+    let records = Records::from_now_on();
+    let mistakes = || -> Vec<String> {
+        records.all().into_iter().filter_map(|mut record| record.remove("mistake")).collect()
+    };
+    buffer.sync(END_RW);
+    assert_eq!(mistakes(), ["end-without-start"]);
+    buffer.sync(START_READ);
+    buffer.sync(END_WRITE);
+    assert_eq!(mistakes(), ["end-other-direction"]);
+    buffer.sync_range(START_READ, 0..page());
+    buffer.sync_range(END_READ, page()..2 * page());
+    assert_eq!(mistakes(), ["end-other-range"]);
+    let map = buffer.map();
+    let dies = || {
+        buffer.sync(START_RW);
+        map.store(0, 1);
+    };
+    assert_eq!(in_a_fork(dies), Ended::Exited(0));
+    buffer.sync(START_RW);
+    buffer.sync(END_RW);
+    assert_eq!(mistakes(), ["start-without-end"]);
+}
+
+#[test]
+fn every_reader_gets_each_record_once_and_whole() {
+    let buffer = buffer();
+    let map = buffer.map();
+    let (first, second) = (Records::from_now_on(), Records::from_now_on());
+    assert_eq!(first.read(4096), Err(Errno::AGAIN));
+    for number in 0..3 {
+        map.store(number * page(), 1);
+    }
+    assert_eq!(first.read(10), Err(Errno::INVAL), "a line is read in one piece");
+    let one = first.read(120).unwrap();
+    assert_eq!(one.lines().count(), 1, "{one}");
+    assert!(one.ends_with('\n'));
+    assert_eq!(found(&first), [at(page(), "write", "none"), at(2 * page(), "write", "none")]);
+    assert_eq!(first.read(4096), Err(Errno::AGAIN));
+    assert_eq!(found(&second).len(), 3);
+}

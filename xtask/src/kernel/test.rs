@@ -1,0 +1,53 @@
+//! `cargo xtask kernel test`: the module's tests, in machines that have it.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+
+use super::{build, clippy, format, toolchain::Toolchain};
+use crate::{
+    cargo::{cargo, executables},
+    vm,
+};
+
+/// The tests that load and unload the module: the first in a machine, and once.
+const FIRST: &str = "it_unloads_when_nothing_is_left";
+
+/// Runs each of the programs, and then the suite for exporters on every heap.
+const SCRIPT: &str = "
+    export DMABUF_MODULES=$1; dmabuf=$2; shift 2
+    for tests; do
+        \"$tests\" --quiet --test-threads=1 || exit
+    done
+    \"$dmabuf\" conform /dev/dma_heap/*";
+
+/// DMA goes by way of other memory, so that a device sees what is synced for it and nothing else.
+const BOUNCING: &str = "swiotlb=65536,force";
+
+/// Builds the module and runs its tests: in a machine as it is, and in one whose DMA bounces.
+pub fn test(kernel: Option<&str>) -> Result<()> {
+    let toolchain = Toolchain::find(kernel)?;
+    format(&toolchain, true)?;
+    clippy(&toolchain)?;
+    let module = build(&toolchain)?;
+    let modules = module.parent().context("a module is in a folder")?.to_path_buf();
+
+    let mut programs = executables(cargo("build").args(["--package", "dmabuf-cli"]))?;
+    let tests = ["--no-run", "--package", "dmabuf-kernel-tests", "--tests"];
+    let tests = executables(cargo("test").args(tests))?;
+    programs.insert(0, modules);
+    let is_first = |path: &PathBuf| path.to_string_lossy().contains(FIRST);
+    let (first, others): (Vec<_>, Vec<_>) = tests.into_iter().partition(is_first);
+    ensure!(first.len() == 1, "the tests that come first are {FIRST}");
+
+    println!("    in a machine as it is");
+    run(kernel, "", &[programs.clone(), first, others.clone()].concat())?;
+    println!("    in a machine whose DMA bounces");
+    run(kernel, BOUNCING, &[programs, others].concat())
+}
+
+fn run(kernel: Option<&str>, cmdline: &str, arguments: &[PathBuf]) -> Result<()> {
+    let status = vm::sh(&vm::Shape { kernel, cmdline }, SCRIPT, arguments)?;
+    ensure!(status == 0, "the module's tests end with status {status}");
+    Ok(())
+}
