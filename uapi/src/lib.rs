@@ -17,6 +17,7 @@
 //! | `udmabuf.rs` | `linux/udmabuf.h` |
 //! | `sync_file.rs` | `linux/sync_file.h` |
 //! | `drm.rs` | of `drm/drm.h`, `drm/drm_mode.h` and `drm/vgem_drm.h` what is about buffers |
+//! | `videodev2.rs` | of `linux/videodev2.h` what is about frames with one plane for each buffer |
 //!
 //! C programs include `include/dmabuf.h` for what the system's headers do not have. A test compares
 //! every number, size and offset of this crate with both.
@@ -35,6 +36,7 @@ mod importer;
 mod ioctl;
 mod sync_file;
 mod udmabuf;
+mod videodev2;
 
 pub use self::access::*;
 pub use self::device::*;
@@ -45,3 +47,4 @@ pub use self::importer::*;
 pub use self::ioctl::*;
 pub use self::sync_file::*;
 pub use self::udmabuf::*;
+pub use self::videodev2::*;

@@ -40,6 +40,10 @@
 #include <drm/vgem_drm.h>
 #define HAVE_VGEM
 #endif
+#if __has_include(<linux/videodev2.h>)
+#include <linux/videodev2.h>
+#define HAVE_VIDEODEV2
+#endif
 /* After the system's, as a program would include it. */
 #include "dmabuf.h"
 
@@ -268,6 +272,143 @@ int main(void)
 	FIELD(drm_vgem_fence_signal, flags);
 #else
 	MISSING("drm/vgem_drm.h");
+#endif
+#ifdef HAVE_VIDEODEV2
+	NUMBER(V4L2_CAP_VIDEO_CAPTURE);
+	NUMBER(V4L2_CAP_VIDEO_OUTPUT);
+	NUMBER(V4L2_CAP_VIDEO_CAPTURE_MPLANE);
+	NUMBER(V4L2_CAP_STREAMING);
+	NUMBER(V4L2_CAP_DEVICE_CAPS);
+	NUMBER(V4L2_BUF_TYPE_VIDEO_CAPTURE);
+	NUMBER(V4L2_BUF_TYPE_VIDEO_OUTPUT);
+	NUMBER(V4L2_MEMORY_MMAP);
+	NUMBER(V4L2_MEMORY_DMABUF);
+	NUMBER(V4L2_FIELD_NONE);
+	NUMBER(V4L2_BUF_FLAG_ERROR);
+	NUMBER(V4L2_CTRL_TYPE_MENU);
+	NUMBER(V4L2_CTRL_FLAG_NEXT_CTRL);
+	NUMBER(V4L2_PIX_FMT_XBGR32);
+	NUMBER(V4L2_PIX_FMT_YUYV);
+	NUMBER(VIDIOC_QUERYCAP);
+	NUMBER(VIDIOC_ENUM_FMT);
+	NUMBER(VIDIOC_G_FMT);
+	NUMBER(VIDIOC_S_FMT);
+	NUMBER(VIDIOC_REQBUFS);
+	NUMBER(VIDIOC_QUERYBUF);
+	NUMBER(VIDIOC_QBUF);
+	NUMBER(VIDIOC_EXPBUF);
+	NUMBER(VIDIOC_DQBUF);
+	NUMBER(VIDIOC_STREAMON);
+	NUMBER(VIDIOC_STREAMOFF);
+	NUMBER(VIDIOC_ENUMINPUT);
+	NUMBER(VIDIOC_G_CTRL);
+	NUMBER(VIDIOC_S_CTRL);
+	NUMBER(VIDIOC_QUERYCTRL);
+	NUMBER(VIDIOC_QUERYMENU);
+	NUMBER(VIDIOC_G_INPUT);
+	NUMBER(VIDIOC_S_INPUT);
+	NUMBER(VIDIOC_G_OUTPUT);
+	NUMBER(VIDIOC_S_OUTPUT);
+	NUMBER(VIDIOC_ENUMOUTPUT);
+	SIZE(v4l2_capability);
+	FIELD(v4l2_capability, driver);
+	FIELD(v4l2_capability, card);
+	FIELD(v4l2_capability, bus_info);
+	FIELD(v4l2_capability, version);
+	FIELD(v4l2_capability, capabilities);
+	FIELD(v4l2_capability, device_caps);
+	FIELD(v4l2_capability, reserved);
+	SIZE(v4l2_fmtdesc);
+	FIELD(v4l2_fmtdesc, index);
+	FIELD(v4l2_fmtdesc, type);
+	FIELD(v4l2_fmtdesc, flags);
+	FIELD(v4l2_fmtdesc, description);
+	FIELD(v4l2_fmtdesc, pixelformat);
+	FIELD(v4l2_fmtdesc, mbus_code);
+	FIELD(v4l2_fmtdesc, reserved);
+	SIZE(v4l2_pix_format);
+	FIELD(v4l2_pix_format, width);
+	FIELD(v4l2_pix_format, height);
+	FIELD(v4l2_pix_format, pixelformat);
+	FIELD(v4l2_pix_format, field);
+	FIELD(v4l2_pix_format, bytesperline);
+	FIELD(v4l2_pix_format, sizeimage);
+	FIELD(v4l2_pix_format, colorspace);
+	FIELD(v4l2_pix_format, priv);
+	FIELD(v4l2_pix_format, flags);
+	FIELD(v4l2_pix_format, ycbcr_enc);
+	FIELD(v4l2_pix_format, quantization);
+	FIELD(v4l2_pix_format, xfer_func);
+	SIZE(v4l2_format);
+	FIELD(v4l2_format, type);
+	FIELD(v4l2_format, fmt.pix);
+	SIZE(v4l2_requestbuffers);
+	FIELD(v4l2_requestbuffers, count);
+	FIELD(v4l2_requestbuffers, type);
+	FIELD(v4l2_requestbuffers, memory);
+	FIELD(v4l2_requestbuffers, capabilities);
+	FIELD(v4l2_requestbuffers, flags);
+	FIELD(v4l2_requestbuffers, reserved);
+	SIZE(v4l2_buffer);
+	FIELD(v4l2_buffer, index);
+	FIELD(v4l2_buffer, type);
+	FIELD(v4l2_buffer, bytesused);
+	FIELD(v4l2_buffer, flags);
+	FIELD(v4l2_buffer, field);
+	FIELD(v4l2_buffer, timestamp);
+	FIELD(v4l2_buffer, timecode);
+	FIELD(v4l2_buffer, sequence);
+	FIELD(v4l2_buffer, memory);
+	FIELD(v4l2_buffer, m);
+	FIELD(v4l2_buffer, length);
+	FIELD(v4l2_buffer, reserved2);
+	FIELD(v4l2_buffer, request_fd);
+	SIZE(v4l2_exportbuffer);
+	FIELD(v4l2_exportbuffer, type);
+	FIELD(v4l2_exportbuffer, index);
+	FIELD(v4l2_exportbuffer, plane);
+	FIELD(v4l2_exportbuffer, flags);
+	FIELD(v4l2_exportbuffer, fd);
+	FIELD(v4l2_exportbuffer, reserved);
+	SIZE(v4l2_input);
+	FIELD(v4l2_input, index);
+	FIELD(v4l2_input, name);
+	FIELD(v4l2_input, type);
+	FIELD(v4l2_input, audioset);
+	FIELD(v4l2_input, tuner);
+	FIELD(v4l2_input, std);
+	FIELD(v4l2_input, status);
+	FIELD(v4l2_input, capabilities);
+	FIELD(v4l2_input, reserved);
+	SIZE(v4l2_output);
+	FIELD(v4l2_output, index);
+	FIELD(v4l2_output, name);
+	FIELD(v4l2_output, type);
+	FIELD(v4l2_output, audioset);
+	FIELD(v4l2_output, modulator);
+	FIELD(v4l2_output, std);
+	FIELD(v4l2_output, capabilities);
+	FIELD(v4l2_output, reserved);
+	SIZE(v4l2_control);
+	FIELD(v4l2_control, id);
+	FIELD(v4l2_control, value);
+	SIZE(v4l2_queryctrl);
+	FIELD(v4l2_queryctrl, id);
+	FIELD(v4l2_queryctrl, type);
+	FIELD(v4l2_queryctrl, name);
+	FIELD(v4l2_queryctrl, minimum);
+	FIELD(v4l2_queryctrl, maximum);
+	FIELD(v4l2_queryctrl, step);
+	FIELD(v4l2_queryctrl, default_value);
+	FIELD(v4l2_queryctrl, flags);
+	FIELD(v4l2_queryctrl, reserved);
+	SIZE(v4l2_querymenu);
+	FIELD(v4l2_querymenu, id);
+	FIELD(v4l2_querymenu, index);
+	FIELD(v4l2_querymenu, name);
+	FIELD(v4l2_querymenu, reserved);
+#else
+	MISSING("linux/videodev2.h");
 #endif
 	return 0;
 }

@@ -8,19 +8,29 @@ use std::process::Command;
 
 use dmabuf_uapi::*;
 
+/// A field's name in C, where that is another one.
+macro_rules! c_name {
+    ($field:ident) => {
+        stringify!($field)
+    };
+    ($field:ident $c:literal) => {
+        $c
+    };
+}
+
 /// `name => value` for constants and `sizeof` and offsets of structs, under the names that
 /// `headers.c` prints.
 macro_rules! values {
     (
         numbers { $($number:ident)* }
-        structs { $($c:ident = $rust:ident { $($field:ident)* })* }
+        structs { $($c:ident = $rust:ident { $($field:ident $($c_field:literal)?)* })* }
     ) => {
         BTreeMap::from([
             $((stringify!($number).to_owned(), $number as u64),)*
             $(
                 (concat!("sizeof ", stringify!($c)).to_owned(), size_of::<$rust>() as u64),
                 $((
-                    concat!(stringify!($c), ".", stringify!($field)).to_owned(),
+                    concat!(stringify!($c), ".", c_name!($field $($c_field)?)).to_owned(),
                     offset_of!($rust, $field) as u64,
                 ),)*
             )*
@@ -29,7 +39,7 @@ macro_rules! values {
 }
 
 fn rust_values() -> BTreeMap<String, u64> {
-    let mut values = values! {
+    values! {
         numbers {
             DMA_BUF_MAGIC FUSE_SUPER_MAGIC
             DMA_BUF_BASE DMA_BUF_SYNC_READ DMA_BUF_SYNC_WRITE DMA_BUF_SYNC_RW DMA_BUF_SYNC_START
@@ -50,6 +60,15 @@ fn rust_values() -> BTreeMap<String, u64> {
             DRM_IOCTL_BASE DRM_COMMAND_BASE DRM_IOCTL_GEM_CLOSE DRM_IOCTL_PRIME_HANDLE_TO_FD
             DRM_IOCTL_PRIME_FD_TO_HANDLE DRM_IOCTL_MODE_CREATE_DUMB DRM_IOCTL_MODE_MAP_DUMB
             VGEM_FENCE_WRITE DRM_IOCTL_VGEM_FENCE_ATTACH DRM_IOCTL_VGEM_FENCE_SIGNAL
+            V4L2_CAP_VIDEO_CAPTURE V4L2_CAP_VIDEO_OUTPUT V4L2_CAP_VIDEO_CAPTURE_MPLANE
+            V4L2_CAP_STREAMING V4L2_CAP_DEVICE_CAPS V4L2_BUF_TYPE_VIDEO_CAPTURE
+            V4L2_BUF_TYPE_VIDEO_OUTPUT V4L2_MEMORY_MMAP V4L2_MEMORY_DMABUF V4L2_FIELD_NONE
+            V4L2_BUF_FLAG_ERROR V4L2_CTRL_TYPE_MENU V4L2_CTRL_FLAG_NEXT_CTRL V4L2_PIX_FMT_XBGR32
+            V4L2_PIX_FMT_YUYV VIDIOC_QUERYCAP VIDIOC_ENUM_FMT VIDIOC_G_FMT VIDIOC_S_FMT
+            VIDIOC_REQBUFS VIDIOC_QUERYBUF VIDIOC_QBUF VIDIOC_EXPBUF VIDIOC_DQBUF VIDIOC_STREAMON
+            VIDIOC_STREAMOFF VIDIOC_ENUMINPUT VIDIOC_G_CTRL VIDIOC_S_CTRL VIDIOC_QUERYCTRL
+            VIDIOC_QUERYMENU VIDIOC_G_INPUT VIDIOC_S_INPUT VIDIOC_G_OUTPUT VIDIOC_S_OUTPUT
+            VIDIOC_ENUMOUTPUT
         }
         structs {
             dma_buf_sync = DmaBufSync { flags }
@@ -67,7 +86,7 @@ fn rust_values() -> BTreeMap<String, u64> {
             dmabuf_device_alloc = DmabufDeviceAlloc { fd fd_flags len heap }
             dma_heap_allocation_data = DmaHeapAllocationData { len fd fd_flags heap_flags }
             udmabuf_create = UdmabufCreate { memfd flags offset size }
-            udmabuf_create_item = UdmabufCreateItem { memfd offset size }
+            udmabuf_create_item = UdmabufCreateItem { memfd pad "__pad" offset size }
             udmabuf_create_list = UdmabufCreateList { flags count list }
             sync_merge_data = SyncMergeData { name fd2 fence flags pad }
             sync_fence_info = SyncFenceInfo { obj_name driver_name status flags timestamp_ns }
@@ -79,12 +98,38 @@ fn rust_values() -> BTreeMap<String, u64> {
             drm_mode_map_dumb = DrmModeMapDumb { handle pad offset }
             drm_vgem_fence_attach = DrmVgemFenceAttach { handle flags out_fence pad }
             drm_vgem_fence_signal = DrmVgemFenceSignal { fence flags }
+            v4l2_capability = V4l2Capability {
+                driver card bus_info version capabilities device_caps reserved
+            }
+            v4l2_fmtdesc = V4l2Fmtdesc {
+                index kind "type" flags description pixelformat mbus_code reserved
+            }
+            v4l2_pix_format = V4l2PixFormat {
+                width height pixelformat field bytesperline sizeimage colorspace r#priv "priv"
+                flags ycbcr_enc quantization xfer_func
+            }
+            v4l2_format = V4l2Format { kind "type" pix "fmt.pix" }
+            v4l2_requestbuffers = V4l2RequestBuffers {
+                count kind "type" memory capabilities flags reserved
+            }
+            v4l2_buffer = V4l2Buffer {
+                index kind "type" bytesused flags field timestamp timecode sequence memory m
+                length reserved2 request_fd
+            }
+            v4l2_exportbuffer = V4l2ExportBuffer { kind "type" index plane flags fd reserved }
+            v4l2_input = V4l2Input {
+                index name kind "type" audioset tuner std status capabilities reserved
+            }
+            v4l2_output = V4l2Output {
+                index name kind "type" audioset modulator std capabilities reserved
+            }
+            v4l2_control = V4l2Control { id value }
+            v4l2_queryctrl = V4l2QueryCtrl {
+                id kind "type" name minimum maximum step default_value flags reserved
+            }
+            v4l2_querymenu = V4l2QueryMenu { id index name reserved }
         }
-    };
-    // The one field whose name Rust does not share.
-    let pad = offset_of!(UdmabufCreateItem, pad) as u64;
-    values.insert("udmabuf_create_item.__pad".to_owned(), pad);
-    values
+    }
 }
 
 /// What `headers.c` prints; `None`, and a line that says why, where there is no C compiler.
@@ -147,13 +192,14 @@ fn no_two_ioctls_share_a_number() {
                 "DMABUF_IMPORTER_",
                 "UDMABUF_CREATE",
                 "SYNC_IOC_",
+                "VIDIOC_",
             ];
             ioctl.iter().any(|part| name.contains(part))
                 && !name.ends_with("_MAGIC")
                 && name != "DRM_IOCTL_BASE"
         })
         .collect();
-    assert_eq!(names.len(), 31, "{names:?}");
+    assert_eq!(names.len(), 52, "{names:?}");
     let distinct: BTreeMap<_, _> = names.iter().map(|(name, number)| (number, name)).collect();
     assert_eq!(distinct.len(), names.len(), "{names:?}");
 }
