@@ -8,6 +8,7 @@ mod info;
 mod output;
 mod serve;
 mod service;
+mod v4l2;
 
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;

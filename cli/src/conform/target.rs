@@ -396,9 +396,7 @@ pub fn candidates() -> Vec<PathBuf> {
     found.extend(udmabuf.exists().then_some(udmabuf));
     found.extend(entries(Path::new("/dev/dma_heap"), |_| true));
     found.extend(entries(Path::new("/dev/dri"), |name| name.starts_with("card")));
-    found.extend(entries(Path::new("/dev"), |name| {
-        name.strip_prefix("video").is_some_and(|number| number.parse::<u32>().is_ok())
-    }));
+    found.extend(crate::v4l2::nodes());
     let mut mounts = vec![PathBuf::from("/run/dmabuf")];
     if let Some(runtime) = std::env::var_os("XDG_RUNTIME_DIR") {
         mounts.push(Path::new(&runtime).join("dmabuf"));

@@ -15,31 +15,34 @@ use super::picture::{self, Picture};
 use super::report::{caption, grouped};
 use super::story;
 
-const BACKGROUND: Colour = [22, 24, 31];
+pub const BACKGROUND: Colour = [22, 24, 31];
 const SLOT: Colour = [34, 37, 47];
 const WHITE: Colour = [238, 240, 245];
-const GREY: Colour = [150, 156, 172];
-const GREEN: Colour = [72, 199, 116];
-const RED: Colour = [240, 82, 82];
+pub const GREY: Colour = [150, 156, 172];
+pub const GREEN: Colour = [72, 199, 116];
+pub const RED: Colour = [240, 82, 82];
 const AMBER: Colour = [236, 180, 70];
 
-const TITLE: Style = Style { font: &FONT_10X20, scale: 2, colour: WHITE };
-const HEAD: Style = Style { font: &FONT_9X18_BOLD, scale: 1, colour: WHITE };
-const SMALL: Style = Style { font: &FONT_7X13, scale: 1, colour: GREY };
+pub const TITLE: Style = Style { font: &FONT_10X20, scale: 2, colour: WHITE };
+pub const HEAD: Style = Style { font: &FONT_9X18_BOLD, scale: 1, colour: WHITE };
+pub const SMALL: Style = Style { font: &FONT_7X13, scale: 1, colour: GREY };
 
 /// The box that a picture is scaled into, and the frame around it.
-const PICTURE: (u32, u32) = (256, 144);
-const FRAME: u32 = 4;
+pub const PICTURE: (u32, u32) = (256, 144);
+pub const FRAME: u32 = 4;
 /// From a picture to the next.
-const PITCH: (u32, u32) = (PICTURE.0 + 2 * FRAME + 16, PICTURE.1 + 2 * FRAME + 58);
+pub const PITCH: (u32, u32) = (PICTURE.0 + 2 * FRAME + 16, PICTURE.1 + 2 * FRAME + 58);
 /// Where the first picture's frame begins.
 const ORIGIN: (u32, u32) = (206, 262);
-const MARGIN: u32 = 24;
+pub const MARGIN: u32 = 24;
 const FOOT: u32 = 44;
 
-/// Draws the sheet of `rows`, whose pictures are in `out`, and writes it to `path`. Above them it
+/// The sheet's file.
+pub const NAME: &str = "contact-sheet.png";
+
+/// Draws the sheet of `rows`, whose pictures are in `out`, and writes it there. Above them it
 /// shows `frame` as it was and as it is to be.
-pub fn save(rows: &[Row], frame: &Picture, out: &Path, path: &Path) -> Result<()> {
+pub fn save(rows: &[Row], frame: &Picture, out: &Path) -> Result<()> {
     let width = ORIGIN.0 + Way::ALL.len() as u32 * PITCH.0 - 16 + MARGIN;
     let height = ORIGIN.1 + HeapKind::ALL.len() as u32 * PITCH.1 + FOOT;
     let mut sheet = RgbImage::from_pixel(width, height, Rgb(BACKGROUND));
@@ -50,7 +53,7 @@ pub fn save(rows: &[Row], frame: &Picture, out: &Path, path: &Path) -> Result<()
         draw_row(&mut sheet, row, out)?;
     }
     draw_legend(&mut sheet, height - FOOT / 2 - 6);
-    picture::save_png(&sheet, CompressionType::Best, path)
+    picture::save_png(&sheet, CompressionType::Best, &out.join(NAME))
 }
 
 fn draw_heads(sheet: &mut RgbImage) {
@@ -87,7 +90,13 @@ fn draw_model(sheet: &mut RgbImage, column: u32, picture: &Picture, caption: &st
 }
 
 /// Draws a framed picture, or its place.
-fn draw_picture(sheet: &mut RgbImage, x: u32, y: u32, frame: Colour, picture: Option<&RgbImage>) {
+pub fn draw_picture(
+    sheet: &mut RgbImage,
+    x: u32,
+    y: u32,
+    frame: Colour,
+    picture: Option<&RgbImage>,
+) {
     canvas::fill(sheet, x, y, PICTURE.0 + 2 * FRAME, PICTURE.1 + 2 * FRAME, frame);
     canvas::fill(sheet, x + FRAME, y + FRAME, PICTURE.0, PICTURE.1, SLOT);
     if let Some(picture) = picture.map(scaled) {
@@ -192,8 +201,12 @@ fn scaled(picture: &RgbImage) -> RgbImage {
     let factor =
         (f64::from(PICTURE.0) / f64::from(width)).min(f64::from(PICTURE.1) / f64::from(height));
     let scale = |length: u32, limit| ((f64::from(length) * factor) as u32).clamp(1, limit);
-    let filter = if factor < 1.0 { FilterType::Lanczos3 } else { FilterType::Nearest };
-    imageops::resize(picture, scale(width, PICTURE.0), scale(height, PICTURE.1), filter)
+    let (width, height) = (scale(width, PICTURE.0), scale(height, PICTURE.1));
+    if factor < 1.0 {
+        imageops::thumbnail(picture, width, height)
+    } else {
+        imageops::resize(picture, width, height, FilterType::Nearest)
+    }
 }
 
 #[cfg(test)]

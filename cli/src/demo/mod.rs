@@ -1,5 +1,5 @@
 //! The main job: a device, an unmodified client and a display share buffers, bracketed rightly and
-//! wrongly, on every heap.
+//! wrongly, on every heap. And the same with a camera of the kernel's: [`camera`].
 //!
 //! | module | what it holds |
 //! |---|---|
@@ -10,14 +10,17 @@
 //! | [`roles`], [`clients`] | the devices and the clients, as processes |
 //! | [`child`] | starting processes, and never losing one |
 //! | [`picture`], [`test_card`], [`canvas`] | pixels |
-//! | [`report`], [`contact_sheet`], [`progress`] | what people see |
+//! | [`report`], [`contact_sheet`], [`progress`], [`out`] | what people see, and where it goes |
+//! | [`camera`] | another story: `--camera`, with buffers that a V4L2 driver fills |
 
+mod camera;
 mod canvas;
 pub mod child;
 mod clients;
 mod contact_sheet;
 mod contract;
 mod in_process;
+mod out;
 mod picture;
 pub mod progress;
 mod report;
@@ -30,7 +33,7 @@ mod test_card;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 
 pub use child::Interrupted;
@@ -38,6 +41,7 @@ pub use roles::{Role, play};
 
 use crate::explain;
 use in_process::InProcess;
+use out::Out;
 use picture::Picture;
 use report::Report;
 use served::Served;
@@ -49,7 +53,12 @@ pub struct Options {
     /// Pictures to use as frames, PNG or JPEG; without any, a test card
     #[arg(value_name = "IMAGE")]
     images: Vec<PathBuf>,
-    /// Where the pictures go: one for each row of the table, and contact-sheet.png
+    /// Have this V4L2 camera fill buffers of the kernel's heaps instead, draw on them, and send them
+    /// to its device's output
+    #[arg(long, value_name = "NODE", conflicts_with = "images")]
+    camera: Option<PathBuf>,
+    /// Where the pictures go: one for each row of the table, and one with all of them,
+    /// contact-sheet.png or camera.png; `-` writes that one to stdout, and the table to stderr
     #[arg(long, value_name = "DIR", default_value = "dmabuf-demo")]
     out: PathBuf,
     /// Print one JSON document instead of a table
@@ -59,30 +68,26 @@ pub struct Options {
 
 /// Tells the story; succeeds if every row came out as the contract says.
 pub fn run(options: &Options) -> Result<ExitCode> {
-    let Options { images, out, json } = options;
+    let Options { images, camera, out, json } = options;
+    if let Some(node) = camera {
+        return camera::run(node, out, *json);
+    }
     let frames = match images.as_slice() {
         [] => vec![test_card::draw()],
         paths => paths.iter().map(|path| Picture::open(path)).collect::<Result<_>>()?,
     };
-    std::fs::create_dir_all(out).with_context(|| {
-        format!("cannot create {}: choose another directory with --out", out.display())
-    })?;
+    let out = Out::open(out)?;
     child::catch_interrupts()?;
 
     let mut notes = Vec::new();
     let stage = choose_stage(&mut notes)?;
-    let rows = story::play(&*stage, &frames, out)?;
+    let rows = story::play(&*stage, &frames, out.folder())?;
 
-    let contact_sheet = out.join("contact-sheet.png");
-    contact_sheet::save(&rows, &frames[0], out, &contact_sheet)?;
+    contact_sheet::save(&rows, &frames[0], out.folder())?;
     child::check_interrupt()?;
-    let report =
-        Report { stage: &*stage, notes: &notes, rows: &rows, out, contact_sheet: &contact_sheet };
-    if *json {
-        report.print_json()?
-    } else {
-        report.print()?
-    }
+    let report = Report { stage: &*stage, notes: &notes, rows: &rows, out: &out };
+    out.tell(&if *json { report.json()? } else { report.text() })?;
+    out.deliver(contact_sheet::NAME)?;
     Ok(if report.kept() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

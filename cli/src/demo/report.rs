@@ -1,15 +1,16 @@
 //! What the demo says in the end: a table for people, or one JSON document.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anstyle::{AnsiColor, Style};
 use anyhow::Result;
 use serde::Serialize;
 
+use super::contact_sheet;
 use super::contract::{Outcome, Promise, Row, Way};
+use super::out::Out;
 use super::stage::{Stage, Stats, Violation};
 use super::story;
-use crate::output::print;
 
 /// The end of the story.
 pub struct Report<'a> {
@@ -18,8 +19,7 @@ pub struct Report<'a> {
     /// What was not as it could be, one sentence each.
     pub notes: &'a [String],
     pub rows: &'a [Row],
-    pub out: &'a Path,
-    pub contact_sheet: &'a Path,
+    pub out: &'a Out,
 }
 
 const GREEN: Style = AnsiColor::Green.on_default();
@@ -46,26 +46,26 @@ impl Report<'_> {
         self.rows.iter().all(|row| row.objections().is_empty())
     }
 
-    /// Prints the table, what was found, and the verdict.
-    pub fn print(&self) -> Result<()> {
+    /// The table, what was found, and the verdict.
+    pub fn text(&self) -> String {
         let (name, what) = (self.stage.name(), self.stage.describe());
         let mut text = format!("{BOLD}dmabuf demo{BOLD:#}, {name}: {what}\n");
         for note in self.notes {
             text += &format!("{YELLOW}note:{YELLOW:#} {note}\n");
         }
-        print(&[text, self.table(), self.findings(), self.verdict()].join("\n"))
+        [text, self.table(), self.findings(), self.verdict()].join("\n")
     }
 
-    /// Prints the same as one JSON document.
-    pub fn print_json(&self) -> Result<()> {
+    /// The same as one JSON document.
+    pub fn json(&self) -> Result<String> {
         let document = Document {
             stage: self.stage.name(),
             notes: self.notes,
             kept: self.kept(),
             rows: self.rows.iter().map(|row| RowDocument::new(row, self.out)).collect(),
-            contact_sheet: self.contact_sheet,
+            contact_sheet: self.out.name_of(contact_sheet::NAME),
         };
-        print(&(serde_json::to_string_pretty(&document)? + "\n"))
+        Ok(serde_json::to_string_pretty(&document)? + "\n")
     }
 
     fn table(&self) -> String {
@@ -128,7 +128,7 @@ impl Report<'_> {
         for row in wrong {
             text += &format!("  {}, {}: {}\n", row.heap, way(row), row.objections().join("; "));
         }
-        text + &format!("Pictures: {}\n", self.contact_sheet.display())
+        text + &format!("Pictures: {}\n", self.out.name_of(contact_sheet::NAME))
     }
 }
 
@@ -218,7 +218,7 @@ struct Document<'a> {
     /// Whether every row came out as the contract says.
     kept: bool,
     rows: Vec<RowDocument<'a>>,
-    contact_sheet: &'a Path,
+    contact_sheet: String,
 }
 
 #[derive(Serialize)]
@@ -236,7 +236,8 @@ struct RowDocument<'a> {
     refusals: &'a [String],
     runs: Vec<RunDocument<'a>>,
     objections: Vec<String>,
-    png: PathBuf,
+    /// Null where only the contact sheet is kept.
+    png: Option<PathBuf>,
 }
 
 #[derive(Serialize)]
@@ -250,7 +251,7 @@ struct RunDocument<'a> {
 }
 
 impl<'a> RowDocument<'a> {
-    fn new(row: &'a Row, out: &Path) -> RowDocument<'a> {
+    fn new(row: &'a Row, out: &Out) -> RowDocument<'a> {
         let runs = row.runs.iter().map(|run| RunDocument {
             frame: run.frame + 1,
             client: &run.client,
@@ -272,7 +273,7 @@ impl<'a> RowDocument<'a> {
             refusals: &row.refusals,
             runs: runs.collect(),
             objections: row.objections(),
-            png: story::png(out, row),
+            png: out.is_kept().then(|| story::png(out.folder(), row)),
         }
     }
 }

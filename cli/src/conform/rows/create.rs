@@ -311,14 +311,14 @@ pub const ROWS: &[Row] = &[
         "V4L2 exports no buffer that is not there.",
         EXPBUF,
         "EINVAL",
-        |target| target.v4l2(|queue| saw(queue.export(queue.queue(), 99, 0))),
+        |target| target.v4l2(|queue| saw(queue.export(queue.queue(), 99, OFlags::empty()))),
     ),
     required(
         "create.v4l2-wrong-queue",
         "V4L2 exports no buffer of a queue that the node does not have.",
         EXPBUF,
         "EINVAL",
-        |target| target.v4l2(|queue| saw(queue.export(9, 0, 0))),
+        |target| target.v4l2(|queue| saw(queue.export(9, 0, OFlags::empty()))),
     ),
     may_differ(
         "create.v4l2-again",
