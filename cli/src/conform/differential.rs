@@ -2,21 +2,26 @@
 //!
 //! The calls keep the rules where breaking them has no defined outcome: memory is loaded from inside
 //! of a bracket for loads, stored to inside of one for both, and the other side is used outside of
-//! brackets. What `differs.rs` and the rows that may differ list is left out; all else is in:
-//! flags of all kinds, mappings of any part, copies of the descriptor, children.
+//! brackets. An END for stores that ends no bracket comes only when both sides show the same bytes:
+//! else the row `visible.stray-end` tells which are lost. What `differs.rs` and the rows that may
+//! differ list is left out; all else is in: flags of all kinds, ENDs without a START and of another
+//! direction, mappings of any part, copies of the descriptor, children.
+//!
+//! One answer is not the same on all exporters, and has to be the one that each is known for: that
+//! to an END before any START, see the row `sync.first-end`.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use dmabuf_uapi as uapi;
 use rustix::event::PollFlags;
 use rustix::fs::FallocateFlags;
 
 use super::names;
-use super::row::{Seen, Stop, saw};
-use super::rows::polled;
+use super::row::{Seen, Stop, known_answer, saw};
+use super::rows::{FIRST_END, polled};
 use super::sys::{self, Ended, Map, Mmap, READ, RW, page};
 use super::target::{Buffer, Target};
 
@@ -31,8 +36,10 @@ const MAPS: usize = 4;
 enum Call {
     /// DMA_BUF_IOCTL_SYNC with flags that are refused.
     BadSync(u64),
-    /// A bracket begins or ends.
+    /// A bracket begins or ends; or an END ends none.
     Sync(u64),
+    /// An END before there was any START.
+    FirstEnd(u64),
     /// The same, by a child.
     ChildSync(u64),
     /// A part is mapped, in this place.
@@ -129,8 +136,9 @@ fn compare(first: &Target, second: &Target, seed: u64) -> Result<Option<Differen
     let has_other = sides.iter().all(|side| side.buffer.other.is_some());
     let size = sides[0].buffer.size;
     let mut script = Script::new(seed, size, has_other);
-    for side in &sides {
-        script.has_offsets &= side.heeds_offsets()?;
+    for target in [first, second] {
+        // On a buffer of its own: it takes a bracket, and the sequence's has had none.
+        script.has_offsets &= Side::new(target)?.heeds_offsets()?;
     }
     let differ = |step, call: String, answers: [String; 2]| {
         let parted = answers[0] != answers[1];
@@ -163,6 +171,8 @@ fn compare(first: &Target, second: &Target, seed: u64) -> Result<Option<Differen
 struct Side {
     buffer: Buffer,
     maps: [Option<Map>; MAPS],
+    /// What this exporter is known to say to an END before any START.
+    first_end: &'static str,
 }
 
 impl Side {
@@ -171,9 +181,9 @@ impl Side {
             Ok(buffer) => buffer,
             Err(Stop::NotHere(why) | Stop::Failed(why)) => bail!("{}: {why}", target.label),
         };
-        // What an END before any START does, exporters do not agree on.
-        let _ = buffer.sync(3).and_then(|()| buffer.sync(7));
-        Ok(Side { buffer, maps: Default::default() })
+        let first_end = known_answer(FIRST_END, target.family(), &target.label);
+        let first_end = first_end.context("nobody knows how it answers a first END")?;
+        Ok(Side { buffer, maps: Default::default(), first_end })
     }
 
     /// Whether a mapping at the second page shows that: see the row mmap.offset-shows.
@@ -198,9 +208,13 @@ impl Side {
     }
 
     fn try_answer(&mut self, call: Call) -> Seen {
-        let Side { buffer, maps } = self;
+        let Side { buffer, maps, first_end } = self;
         match call {
             Call::BadSync(flags) | Call::Sync(flags) => saw(buffer.sync(flags)),
+            Call::FirstEnd(flags) => {
+                let saw = saw(buffer.sync(flags))?;
+                Ok(if saw == *first_end { "as it is known for".to_owned() } else { saw })
+            }
             Call::ChildSync(flags) => {
                 let ended = sys::in_a_fork(|| match buffer.sync(flags) {
                     Ok(()) => 0,
@@ -270,6 +284,10 @@ struct Script {
     has_offsets: bool,
     /// The direction of the bracket that is open, 0 for none.
     open: u64,
+    /// Whether there was a START.
+    has_begun: bool,
+    /// Whether the other side stored something that no bracket has brought over yet.
+    is_ahead: bool,
     /// How many bytes each mapping has, and whether it can be stored to.
     maps: [Option<(u64, bool)>; MAPS],
 }
@@ -277,7 +295,16 @@ struct Script {
 impl Script {
     fn new(seed: u64, size: u64, has_other: bool) -> Script {
         let random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-        Script { random, size, has_other, has_offsets: true, open: 0, maps: [None; MAPS] }
+        Script {
+            random,
+            size,
+            has_other,
+            has_offsets: true,
+            open: 0,
+            has_begun: false,
+            is_ahead: false,
+            maps: [None; MAPS],
+        }
     }
 
     /// A number below `limit`: xorshift64*.
@@ -302,10 +329,11 @@ impl Script {
 
     /// A call, if it would keep the rules.
     fn propose(&mut self) -> Option<Call> {
-        Some(match self.below(20) {
+        Some(match self.below(21) {
             0 => Call::BadSync(self.pick(&[0, 4, 8, 9, 16 | 3, 1 << 32 | 1, 1 << 63 | 3, !0])),
             1..=4 if self.open == 0 => {
                 self.open = self.pick(&[uapi::DMA_BUF_SYNC_READ, uapi::DMA_BUF_SYNC_RW]);
+                (self.has_begun, self.is_ahead) = (true, false);
                 Call::Sync(self.open)
             }
             1 | 2 => {
@@ -313,8 +341,15 @@ impl Script {
                 self.open = 0;
                 Call::Sync(flags)
             }
-            // No END for stores: without a START before it, see the row visible.stray-end.
-            5 => Call::ChildSync(self.pick(&[0, 1, 3, 5, 8])),
+            5 => {
+                let flags = match (self.has_begun, self.is_ahead) {
+                    (false, _) => self.pick(&[0, 1, 3, 8]),
+                    (true, true) => self.pick(&[0, 1, 3, 5, 8]),
+                    (true, false) => self.pick(&[0, 1, 3, 5, 6, 7, 8]),
+                };
+                self.has_begun |= [1, 3].contains(&flags);
+                Call::ChildSync(flags)
+            }
             6 | 7 => {
                 let pages = self.size / page();
                 let first = if self.has_offsets { self.below(pages) } else { 0 };
@@ -349,7 +384,10 @@ impl Script {
                 let len = 1 + self.below((self.size - at).min(64));
                 match self.below(2) {
                     0 => Call::OtherLoad { at, len },
-                    _ => Call::OtherStore { at, len, byte: self.below(256) as u8 },
+                    _ => {
+                        self.is_ahead = true;
+                        Call::OtherStore { at, len, byte: self.below(256) as u8 }
+                    }
                 }
             }
             17 => Call::Poll(self.pick(&[
@@ -368,6 +406,15 @@ impl Script {
                 0 => Call::Ioctl(self.pick(&[4, 5, 0x80, 0xff])),
                 _ => Call::Copy,
             },
+            20 => {
+                let all =
+                    [uapi::DMA_BUF_SYNC_READ, uapi::DMA_BUF_SYNC_WRITE, uapi::DMA_BUF_SYNC_RW];
+                let directions = if self.is_ahead { &all[..1] } else { &all };
+                let flags = self.pick(directions) | uapi::DMA_BUF_SYNC_END;
+                // Of whatever direction, it ends the bracket that is open.
+                self.open = 0;
+                if self.has_begun { Call::Sync(flags) } else { Call::FirstEnd(flags) }
+            }
             _ => return None,
         })
     }
@@ -380,8 +427,10 @@ mod tests {
 
     #[test]
     fn a_seed_gives_the_same_calls_again_and_they_keep_the_rules() {
+        let (mut strays, mut first_ends) = (0, 0);
         for seed in 1..50 {
             let mut scripts = [(); 2].map(|()| Script::new(seed, PAGES * page(), true));
+            let (mut begun, mut ahead) = (false, false);
             for _ in 0..CALLS {
                 let before = scripts[0].open;
                 let [first, second] = scripts.each_mut().map(Script::next);
@@ -389,10 +438,22 @@ mod tests {
                 match first {
                     Call::Load { .. } => assert_ne!(before, 0),
                     Call::Store { .. } => assert_eq!(before, 3),
-                    Call::OtherLoad { .. } | Call::OtherStore { .. } => assert_eq!(before, 0),
+                    Call::OtherLoad { .. } => assert_eq!(before, 0),
+                    Call::OtherStore { .. } => {
+                        assert_eq!(before, 0);
+                        ahead = true;
+                    }
+                    Call::FirstEnd(_) => assert!(!begun),
+                    Call::Sync(1 | 3) => (begun, ahead) = (true, false),
+                    Call::ChildSync(1 | 3) => begun = true,
+                    Call::Sync(5) | Call::ChildSync(5) => assert!(begun),
+                    Call::Sync(6 | 7) | Call::ChildSync(6 | 7) => assert!(begun && !ahead),
                     _ => {}
                 }
+                strays += u32::from(matches!(first, Call::Sync(5..=7)) && before == 0);
+                first_ends += u32::from(matches!(first, Call::FirstEnd(_)));
             }
         }
+        assert!(strays > 100 && first_ends > 10, "{strays} and {first_ends}");
     }
 }

@@ -92,6 +92,16 @@ pub const fn may_differ(
     Row { id, says, from, level, check }
 }
 
+/// What an exporter is known to do, by its label or its family.
+pub fn known_answer(
+    known: &[(&str, &'static str)],
+    family: Family,
+    label: &str,
+) -> Option<&'static str> {
+    let of = |who: &str| known.iter().find(|(known, _)| *known == who);
+    of(label).or_else(|| of(family.name())).map(|&(_, answer)| answer)
+}
+
 impl Row {
     /// The id's first part.
     pub fn group(&self) -> &'static str {
@@ -113,9 +123,8 @@ impl Row {
             Level::Required(_) => return Verdict::Broken,
             Level::MayDiffer(known) => known,
         };
-        let of = |who: &str| known.iter().find(|(known, _)| *known == who);
-        match of(label).or_else(|| of(family.name())) {
-            Some((_, answer)) if *answer == saw => Verdict::Known,
+        match known_answer(known, family, label) {
+            Some(answer) if answer == saw => Verdict::Known,
             _ => Verdict::New,
         }
     }

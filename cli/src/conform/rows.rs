@@ -11,6 +11,7 @@ mod sync;
 mod visible;
 
 pub use self::poll::polled;
+pub use self::sync::FIRST_END;
 use super::row::Row;
 
 /// All of them, in the order in which they are looked at and shown.

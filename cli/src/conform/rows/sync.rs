@@ -21,7 +21,7 @@ const END_WRITE: u64 = 6;
 const END_RW: u64 = 7;
 
 /// What exporters do with an END that no START came before.
-const FIRST_END: &[(&str, &str)] =
+pub const FIRST_END: &[(&str, &str)] =
     &[("udmabuf", "EINVAL"), ("heap", "ok"), ("drm", "ok"), ("v4l2", "ok"), ("served", "ok")];
 
 pub const ROWS: &[Row] = &[
