@@ -5,6 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// What is left in the target folder's `tmp`, for other machines to run.
+const PROGRAM: &str = "c-client";
+
 const HERE: &str = env!("CARGO_MANIFEST_DIR");
 
 #[test]
@@ -70,7 +73,7 @@ fn a_c_program_allocates_maps_brackets_and_fences() {
     let mut pkg_config = Command::new("pkg-config");
     pkg_config.env("PKG_CONFIG_PATH", folder).args(["--cflags", "--libs", "dmabuf"]);
     let Some(flags) = printed(&mut pkg_config) else { return };
-    let program = folder.join("client");
+    let program = folder.join(PROGRAM);
     let mut compiler = Command::new(std::env::var("CC").unwrap_or_else(|_| "cc".to_owned()));
     compiler.args(["-std=c11", "-Wall", "-Wextra", "-Werror", "-o"]).arg(&program);
     compiler.arg(Path::new(HERE).join("tests/client.c")).args(flags.split_whitespace());
