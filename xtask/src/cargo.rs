@@ -8,9 +8,15 @@ use std::{
 
 use anyhow::{Result, bail};
 
+/// The folder of the workspace.
+pub fn root() -> Result<PathBuf> {
+    Ok(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?)
+}
+
 /// Builds, and tells the programs that came of it.
 pub fn executables(command: &mut Command) -> Result<Vec<PathBuf>> {
-    let output = announce(command.arg("--message-format=json-render-diagnostics"))
+    let output = command
+        .arg("--message-format=json-render-diagnostics")
         .stderr(Stdio::inherit())
         .output()?;
     if !output.status.success() {

@@ -27,6 +27,6 @@ fn main() -> Result<ExitCode> {
     match Task::parse() {
         Task::Kernel(options) => kernel::run(&options),
         Task::Test(options) => test::run(&options),
-        Task::Vm(options) => vm::run(&options),
+        Task::Vm(options) => vm::run(options),
     }
 }

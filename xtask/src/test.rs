@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
     apt,
-    cargo::{announce, cargo, executables},
+    cargo::{announce, cargo, executables, root},
     kernel, mounts,
     process::wait_for,
     vm,
@@ -26,6 +26,9 @@ const TESTS_LIMIT: Duration = Duration::from_secs(30 * 60);
 
 /// They run in a machine with the kernel module, and nowhere else.
 const KERNEL_TESTS: &str = "dmabuf-kernel-tests";
+
+/// Where the test of the library for C leaves the program that it compiled.
+const C_CLIENT: &str = "target/tmp/c-client";
 
 /// How long a test run may take to end by itself after its mounts were aborted, and then after
 /// it was told to end.
@@ -92,8 +95,7 @@ impl From<ExitStatus> for Outcome {
 
 /// Runs every step, also after one has failed.
 pub fn run(options: &Options) -> Result<ExitCode> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    env::set_current_dir(root.canonicalize()?)?;
+    env::set_current_dir(root()?)?;
 
     let mut lines = Vec::new();
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
@@ -303,18 +305,26 @@ fn machine(_: &Options) -> Result<Outcome> {
     Ok(Outcome::Passed(String::new()))
 }
 
-/// The client's tests, and the suite for exporters, on those of a real kernel.
+/// The client's tests, in Rust and C, the demo with a camera, and the suite for exporters, on those
+/// of a real kernel and on the served heaps there.
 fn exporters(_: &Options) -> Result<Outcome> {
     if let Err(reason) = vm::is_possible() {
         return Ok(Outcome::Skipped(format!("{reason:#}")));
     }
-    let mut programs = executables(cargo("build").args(["--package", "dmabuf-cli"]))?;
-    programs.extend(executables(cargo("test").args(["--no-run", "--package", "dmabuf"]))?);
-    println!("    {} programs of tests, then `dmabuf conform`, in the machine", programs.len() - 1);
-    let script = "dmabuf=$1; shift
-        for tests; do \"$tests\" --quiet || exit; done
-        \"$dmabuf\" conform";
-    Ok(match vm::sh(&vm::Shape::default(), script, &programs)? {
+    let build = |arguments: &[&str]| executables(announce(cargo("test").args(arguments)));
+    let dmabuf = executables(announce(cargo("build").args(["--package", "dmabuf-cli"])))?;
+    let mut tests = build(&["--no-run", "--package", "dmabuf"])?;
+    let camera = "a_camera_fills_our_buffers";
+    tests.extend(build(&["--no-run", "--package", "dmabuf-cli", "--test", camera])?);
+    // The program in C is compiled, and run a first time, by a test here.
+    let c =
+        announce(cargo("test").args(["--quiet", "--package", "dmabuf-c", "--tests"])).status()?;
+    if !c.success() {
+        return Ok(c.into());
+    }
+    println!("    {} programs of tests, then `dmabuf conform`, in the machine", tests.len() + 1);
+    let programs: Vec<PathBuf> = dmabuf.into_iter().chain([C_CLIENT.into()]).chain(tests).collect();
+    Ok(match vm::sh(&vm::Shape::default(), include_str!("exporters.sh"), &programs)? {
         0 => Outcome::Passed(String::new()),
         status => Outcome::Failed(format!("exit status {status}")),
     })

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::{build, clippy, format, toolchain::Toolchain};
 use crate::{
-    cargo::{cargo, executables},
+    cargo::{announce, cargo, executables},
     vm,
 };
 
@@ -32,9 +32,9 @@ pub fn test(kernel: Option<&str>) -> Result<()> {
     let module = build(&toolchain)?;
     let modules = module.parent().context("a module is in a folder")?.to_path_buf();
 
-    let mut programs = executables(cargo("build").args(["--package", "dmabuf-cli"]))?;
+    let mut programs = executables(announce(cargo("build").args(["--package", "dmabuf-cli"])))?;
     let tests = ["--no-run", "--package", "dmabuf-kernel-tests", "--tests"];
-    let tests = executables(cargo("test").args(tests))?;
+    let tests = executables(announce(cargo("test").args(tests)))?;
     programs.insert(0, modules);
     let is_first = |path: &PathBuf| path.to_string_lossy().contains(FIRST);
     let (first, others): (Vec<_>, Vec<_>) = tests.into_iter().partition(is_first);

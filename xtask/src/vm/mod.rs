@@ -27,12 +27,19 @@ use std::{
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use crate::{apt::Index, cache};
+use crate::{
+    apt::Index,
+    cache,
+    cargo::{cargo, executables, root},
+};
 use modules::Modules;
 use qemu::Machine;
 
 /// What a failure of the machine itself is reported with.
 const MACHINE_FAILED: u8 = 125;
+
+/// What is built where it is asked for.
+const OWN_COMMAND: &str = "dmabuf";
 
 /// Modules that the machine itself needs, then dma-buf exporters and FUSE. udmabuf and the
 /// system heap are part of Debian's kernel.
@@ -51,9 +58,12 @@ const MODULES: &[&str] = &[
 /// Boot a stock Debian kernel under QEMU and run a command in it.
 ///
 /// The command sees the host's files and environment and is run by root; what it writes is lost.
-/// /dev, /proc, /sys and /run are the machine's own, and standard input is empty. Its standard output, standard error and exit status are those of this command. Status 125
-/// means that the machine failed, not the command: the kernel warned, oopsed or hung, or ended
-/// without a status.
+/// /dev, /proc, /sys and /run are the machine's own, and standard input is empty. Its standard
+/// output, standard error and exit status are those of this command: a file comes out by standard
+/// output. Status 125 means that the machine failed, not the command: the kernel warned, oopsed or
+/// hung, or ended without a status.
+///
+/// The command `dmabuf` is this project's, which is built first.
 #[derive(Args)]
 #[command(after_help = tested())]
 pub struct Options {
@@ -88,12 +98,22 @@ fn tested() -> String {
 }
 
 /// Runs the command in the machine; its exit status becomes ours.
-pub fn run(options: &Options) -> Result<ExitCode> {
-    let status = boot(options, &mut io::stdout(), &mut io::stderr());
+pub fn run(mut options: Options) -> Result<ExitCode> {
+    if let Some(program) = options.command.first_mut().filter(|program| *program == OWN_COMMAND) {
+        *program = own_command()?.into();
+    }
+    let status = boot(&options, &mut io::stdout(), &mut io::stderr());
     Ok(ExitCode::from(status.unwrap_or_else(|error| {
         eprintln!("{error:#}");
         MACHINE_FAILED
     })))
+}
+
+/// Builds the project's own command, and tells where it is.
+fn own_command() -> Result<PathBuf> {
+    let mut build = cargo("build");
+    build.args(["--quiet", "--package", "dmabuf-cli"]).current_dir(root()?);
+    executables(&mut build)?.pop().context("building the command dmabuf gave no program")
 }
 
 /// What a machine is like, beside what all of them are.
