@@ -62,6 +62,7 @@ const STEPS: &[Step] = &[
     Step { name: "docs",       quick: false, run: docs },
     Step { name: "machine",    quick: false, run: machine },
     Step { name: "exporters",  quick: false, run: exporters },
+    Step { name: "checker",    quick: false, run: checker },
     Step { name: "kernel",     quick: false, run: kernel_module },
 ];
 
@@ -136,6 +137,11 @@ fn lints(_: &Options) -> Result<Outcome> {
 fn tests(options: &Options) -> Result<Outcome> {
     if let Err(reason) = apt::ensure("fusermount3", &["fuse3"]) {
         println!("    tests that mount as a plain user cannot run: {reason}");
+    }
+    for (program, package) in [("c++", "g++"), ("/usr/bin/python3", "python3")] {
+        if let Err(reason) = apt::ensure(program, &[package]) {
+            println!("    programs of the checker's corpus cannot run: {reason}");
+        }
     }
     let folder = tempfile::Builder::new().prefix("dmabuf-test-").tempdir()?;
     let (mut command, note) = test_command(options.quick);
@@ -325,6 +331,24 @@ fn exporters(_: &Options) -> Result<Outcome> {
     println!("    {} programs of tests, then `dmabuf conform`, in the machine", tests.len() + 1);
     let programs: Vec<PathBuf> = dmabuf.into_iter().chain([C_CLIENT.into()]).chain(tests).collect();
     Ok(match vm::sh(&vm::Shape::default(), include_str!("exporters.sh"), &programs)? {
+        0 => Outcome::Passed(String::new()),
+        status => Outcome::Failed(format!("exit status {status}")),
+    })
+}
+
+/// The checker's corpus, in buffers of a real kernel.
+fn checker(_: &Options) -> Result<Outcome> {
+    if let Err(reason) = vm::is_possible() {
+        return Ok(Outcome::Skipped(format!("{reason:#}")));
+    }
+    let test = "checker_finds_the_corpus";
+    let mut build = cargo("test");
+    build.args(["--no-run", "--package", "dmabuf-cli", "--test", test]);
+    let mut programs = executables(&mut build)?;
+    programs.retain(|program| program.to_string_lossy().contains(test));
+    let script = "ls /dev/udmabuf /dev/dma_heap/system &&
+        exec \"$1\" --test-threads=1 in_udmabufs in_buffers_of_the_system_heap";
+    Ok(match vm::sh(&vm::Shape::default(), script, &programs)? {
         0 => Outcome::Passed(String::new()),
         status => Outcome::Failed(format!("exit status {status}")),
     })

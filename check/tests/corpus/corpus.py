@@ -32,7 +32,8 @@ def open_buffer():
     memfd = os.memfd_create("corpus", os.MFD_ALLOW_SEALING)
     os.ftruncate(memfd, SIZE)
     fcntl.fcntl(memfd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
-    return fcntl.ioctl(device, UDMABUF_CREATE, struct.pack("IIQQ", memfd, CLOEXEC, 0, SIZE))
+    create = bytearray(struct.pack("IIQQ", memfd, CLOEXEC, 0, SIZE))
+    return fcntl.ioctl(device, UDMABUF_CREATE, create)
 
 
 def map_buffer(fd):

@@ -5,7 +5,6 @@
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 use rustix::fs::{self, MemfdFlags, Mode, OFlags, SealFlags};
-use rustix::io::Errno;
 use rustix::ioctl::{self, Opcode, Setter, Updater, opcode};
 use rustix::mm::{MapFlags, ProtFlags, mmap};
 
@@ -33,7 +32,6 @@ struct UdmabufCreate {
     size: u64,
 }
 
-const SYNC: Opcode = opcode::write::<u64>(b'b', 0);
 const HEAP_ALLOC: Opcode = opcode::read_write::<HeapAllocation>(b'H', 0);
 const UDMABUF_CREATE: Opcode = opcode::write::<UdmabufCreate>(b'u', 0x42);
 
@@ -106,16 +104,24 @@ pub fn map_buffer(buffer: impl AsFd) -> *mut u8 {
     }
 }
 
-/// `DMA_BUF_IOCTL_SYNC`, restarted as linux/dma-buf.h asks.
-pub fn sync(buffer: impl AsFd, flags: u64) {
-    loop {
-        // SAFETY: The number encodes the size of the flags, which the kernel reads.
-        match unsafe { ioctl::ioctl(&buffer, Setter::<SYNC, _>::new(flags)) } {
-            Err(Errno::INTR | Errno::AGAIN) => {}
-            result => return result.unwrap(),
+/// `DMA_BUF_IOCTL_SYNC`, restarted as linux/dma-buf.h asks. A macro, so that its place in the code is
+/// the line of the program that has it.
+#[collapse_debuginfo(yes)]
+macro_rules! sync {
+    ($buffer:expr, $flags:expr) => {
+        loop {
+            // SAFETY: The number encodes the size of the flags, which the kernel reads.
+            match unsafe { rustix::ioctl::ioctl($buffer, Sync::new($flags)) } {
+                Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
+                result => break result.unwrap(),
+            }
         }
-    }
+    };
 }
+pub(crate) use sync;
+
+/// The ioctl of [`sync!`].
+pub type Sync = Setter<{ opcode::write::<u64>(b'b', 0) }, u64>;
 
 /// The last word of a program that came to its end.
 pub fn done() {

@@ -8,10 +8,10 @@ use corpus::*;
 
 fn draw(buffer: &std::os::fd::OwnedFd, pixels: *mut u8, colour: &str) -> Result<(), ()> {
     let colour: u8 = colour.parse().map_err(drop)?;
-    sync(buffer, START | WRITE);
+    sync!(buffer, START | WRITE);
     // SAFETY: The size of the mapping.
     unsafe { pixels.write_bytes(colour, SIZE) }
-    sync(buffer, END | WRITE);
+    sync!(buffer, END | WRITE);
     Ok(())
 }
 

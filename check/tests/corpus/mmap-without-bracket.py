@@ -3,6 +3,7 @@
 from corpus import *
 
 pixels = map_buffer(open_buffer())
-pixels[:] = b"\1" * SIZE
-frame = pixels[:]
+half = SIZE // 2
+pixels[:half] = b"\1" * half
+frame = pixels[half:]
 done()

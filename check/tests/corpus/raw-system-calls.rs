@@ -10,12 +10,12 @@ fn main() {
     let buffer = open_buffer();
     let pixels = map_buffer(&buffer);
 
-    sync(&buffer, START | WRITE);
+    sync!(&buffer, START | WRITE);
     for i in 0..SIZE {
         // SAFETY: Inside of the mapping.
         unsafe { *pixels.add(i) = 1 }
     }
-    sync(&buffer, END | WRITE);
+    sync!(&buffer, END | WRITE);
     // SAFETY: Inside of the mapping.
     unsafe { *pixels.add(PAGE) = 2 } // expect: outside-write
 

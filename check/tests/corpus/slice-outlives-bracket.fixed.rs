@@ -7,10 +7,10 @@ mod corpus;
 use corpus::*;
 
 fn with_pixels(buffer: &std::os::fd::OwnedFd, bytes: *mut u8, draw: impl FnOnce(&mut [u8])) {
-    sync(buffer, START | WRITE);
+    sync!(buffer, START | WRITE);
     // SAFETY: The size of the mapping, in a bracket, in a program that is alone with its buffer.
     draw(unsafe { std::slice::from_raw_parts_mut(bytes, SIZE) });
-    sync(buffer, END | WRITE);
+    sync!(buffer, END | WRITE);
 }
 
 fn main() {

@@ -8,11 +8,11 @@ use corpus::*;
 
 /// The pixels; as if they were this program's alone.
 fn pixels(buffer: &std::os::fd::OwnedFd, bytes: *mut u8) -> &'static mut [u8] {
-    sync(buffer, START | WRITE);
+    sync!(buffer, START | WRITE);
     // SAFETY: None: this is the mistake.
     let pixels = unsafe { std::slice::from_raw_parts_mut(bytes, SIZE) };
     pixels.fill(0);
-    sync(buffer, END | WRITE);
+    sync!(buffer, END | WRITE);
     pixels
 }
 
