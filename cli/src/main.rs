@@ -1,5 +1,6 @@
 //! The command `dmabuf`.
 
+mod bench;
 mod check;
 mod conform;
 mod demo;
@@ -37,6 +38,9 @@ enum Command {
     Conform(conform::Options),
     /// Run a program, and find what it does to buffers outside of brackets
     Check(check::Options),
+    /// Measure, always two things side by side
+    #[command(subcommand)]
+    Bench(bench::Member),
     /// Print completions for a shell
     Completions(generate::Completions),
     /// Write the manual pages
@@ -44,6 +48,9 @@ enum Command {
     /// Play a part in the demo
     #[command(subcommand, hide = true)]
     Role(demo::Role),
+    /// Be a program that is measured
+    #[command(subcommand, hide = true)]
+    Measured(bench::Program),
 }
 
 fn main() -> ExitCode {
@@ -60,10 +67,12 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Serve(options) => serve::run(options)?,
         Command::Conform(options) => return conform::run(&options),
         Command::Check(options) => return check::run(&options),
+        Command::Bench(member) => bench::run(&member)?,
         Command::Info(options) => info::run(&options)?,
         Command::Completions(options) => generate::completions(&options)?,
         Command::Man(options) => generate::man(&options)?,
         Command::Role(role) => return demo::play(role),
+        Command::Measured(program) => bench::be(&program)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -11,7 +11,7 @@ fn help_names_every_command_and_no_hidden_one() {
     let output = dmabuf().arg("--help").output().unwrap();
     assert!(output.status.success());
     let help = stdout(&output);
-    for command in ["demo", "serve", "info", "completions", "man"] {
+    for command in ["demo", "serve", "info", "bench", "completions", "man"] {
         assert!(help.contains(&format!("\n  {command} ")), "{command} is missing in\n{help}");
     }
     assert!(!help.contains("\n  role"));
@@ -34,7 +34,7 @@ fn completions_are_for_the_shell_that_was_named() {
         let script = stdout(&output);
         assert!(script.contains(mark) && script.contains("serve"), "{shell}");
         assert!(script.contains("user-bytes") && script.contains("version"), "{shell}");
-        for hidden in ["role", "edit-by-route"] {
+        for hidden in ["role", "edit-by-route", "measured", "computing"] {
             assert!(!script.contains(hidden), "{hidden} is offered in {shell}");
         }
     }

@@ -1,0 +1,84 @@
+//! Comparisons, as a table for people or one JSON document.
+
+use anstyle::{AnsiColor, Style};
+use anyhow::Result;
+use serde::Serialize;
+
+use super::compare::Comparison;
+use crate::output::print;
+
+const GREEN: Style = AnsiColor::Green.on_default();
+const YELLOW: Style = AnsiColor::Yellow.on_default();
+const BOLD: Style = Style::new().bold();
+const DIM: Style = Style::new().dimmed();
+
+/// What was compared, two commands in each row.
+pub struct Table {
+    about: String,
+    first: &'static str,
+    second: &'static str,
+    rows: Vec<Row>,
+}
+
+struct Row {
+    name: &'static str,
+    goal: f64,
+    seen: Comparison,
+}
+
+impl Table {
+    /// An empty one; `about` is a sentence on where it was measured, then what the two commands are
+    /// called.
+    pub fn new(about: &str, first: &'static str, second: &'static str) -> Table {
+        Table { about: about.to_owned(), first, second, rows: Vec::new() }
+    }
+
+    /// A comparison, and how much longer the second may take.
+    pub fn row(&mut self, name: &'static str, goal: f64, seen: Comparison) {
+        self.rows.push(Row { name, goal, seen });
+    }
+
+    /// For people.
+    pub fn print(&self) -> Result<()> {
+        let (first, second) = (self.first, self.second);
+        let head = format!("{:<30}  {first:>10}  {second:>10}  {:>6}  goal", "", "ratio");
+        let mut text = format!("{BOLD}{head}{BOLD:#}\n");
+        for Row { name, goal, seen } in &self.rows {
+            let [first, second] = [seen.first, seen.second].map(|time| time.as_secs_f64());
+            let colour = if seen.ratio <= *goal { GREEN } else { YELLOW };
+            text += &format!("{name:<30}  {first:>8.3} s  {second:>8.3} s  ");
+            text += &format!("{colour}{:>6.3}{colour:#}  ≤ {goal}\n", seen.ratio);
+        }
+        print(&format!("{text}{DIM}Medians; {}.{DIM:#}\n", self.about))
+    }
+
+    /// For programs.
+    pub fn print_json(&self) -> Result<()> {
+        let row = |row: &Row| RowDocument {
+            name: row.name,
+            goal: row.goal,
+            ratio: row.seen.ratio,
+            seconds: [row.seen.first, row.seen.second].map(|time| time.as_secs_f64()),
+        };
+        let rows = self.rows.iter().map(row).collect();
+        let commands = [self.first, self.second];
+        let document = Document { about: &self.about, commands, rows };
+        print(&(serde_json::to_string_pretty(&document)? + "\n"))
+    }
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    about: &'a str,
+    commands: [&'a str; 2],
+    rows: Vec<RowDocument>,
+}
+
+#[derive(Serialize)]
+struct RowDocument {
+    name: &'static str,
+    goal: f64,
+    ratio: f64,
+    /// Medians, in the order of the commands.
+    seconds: [f64; 2],
+}
