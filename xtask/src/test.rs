@@ -27,8 +27,8 @@ const TESTS_LIMIT: Duration = Duration::from_secs(30 * 60);
 /// They run in a machine with the kernel module, and nowhere else.
 const KERNEL_TESTS: &str = "dmabuf-kernel-tests";
 
-/// Where the test of the library for C leaves the program that it compiled.
-const C_CLIENT: &str = "target/tmp/c-client";
+/// Where the test of the library for C leaves the program that it compiled, in the target folder.
+const C_CLIENT: &str = "tmp/c-client";
 
 /// How long a test run may take to end by itself after its mounts were aborted, and then after
 /// it was told to end.
@@ -331,7 +331,10 @@ fn exporters(_: &Options) -> Result<Outcome> {
         return Ok(c.into());
     }
     println!("    {} programs of tests, then `dmabuf conform`, in the machine", tests.len() + 1);
-    let programs: Vec<PathBuf> = dmabuf.into_iter().chain([C_CLIENT.into()]).chain(tests).collect();
+    // The command is TARGET/debug/dmabuf.
+    let target = dmabuf.first().and_then(|dmabuf| dmabuf.ancestors().nth(2));
+    let c_client = target.context("building the command dmabuf gave no program")?.join(C_CLIENT);
+    let programs: Vec<PathBuf> = dmabuf.into_iter().chain([c_client]).chain(tests).collect();
     Ok(match vm::sh(&vm::Shape::default(), include_str!("exporters.sh"), &programs)? {
         0 => Outcome::Passed(String::new()),
         status => Outcome::Failed(format!("exit status {status}")),
