@@ -32,6 +32,7 @@ mod rules;
 #[path = "../uapi/src/lib.rs"]
 mod uapi;
 
+use abstractions::dma_heap;
 use abstractions::param::string_param;
 use framework::log::Log;
 use framework::node;
@@ -66,13 +67,12 @@ struct DmabufHeaps {
 impl kernel::InPlaceModule for DmabufHeaps {
     fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
         pin_init::pin_init_scope(|| {
-            let chosen = heaps::chosen(HEAPS.value())?;
-            let log = Arc::pin_init(Log::new(), GFP_KERNEL)?;
-            Ok(try_pin_init!(Self {
-                node <- node::register(log.clone()),
-                // Last, since it cannot be taken back.
-                _: { heaps::add(&chosen, &log)? },
-            }))
+            let log = Arc::pin_init(Log::new()?, GFP_KERNEL)?;
+            let chosen = heaps::chosen(HEAPS.value(), &log)?;
+            let module = try_pin_init!(Self {
+                node <- node::register(log),
+            });
+            Ok(dma_heap::init_and_add(module, chosen))
         })
     }
 }

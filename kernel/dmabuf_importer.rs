@@ -6,9 +6,7 @@
 //! With `swiotlb=force` on the kernel's command line its DMA bounces, and it sees what a device without
 //! coherency sees: what brackets synced, and nothing else.
 
-use kernel::fs::{File, Kiocb};
 use kernel::iov::{IovIterDest, IovIterSource};
-use kernel::miscdevice::{MiscDevice, MiscDeviceRegistration};
 use kernel::page::PAGE_SIZE;
 use kernel::prelude::*;
 use kernel::sync::{new_mutex, Arc, Mutex};
@@ -16,7 +14,6 @@ use kernel::uaccess::{UserPtr, UserSlice};
 
 mod abstractions {
     pub(crate) mod importer;
-    #[allow(dead_code)]
     pub(crate) mod misc;
 }
 
@@ -31,7 +28,7 @@ mod abstractions {
 mod uapi;
 
 use abstractions::importer::{Attachment, Emulated};
-use abstractions::misc::{self, with_data};
+use abstractions::misc;
 use uapi::{
     DMABUF_IMPORTER_ATTACH, DMABUF_IMPORTER_MAP, DMABUF_IMPORTER_UNMAP, DMA_BUF_SYNC_READ,
     DMA_BUF_SYNC_RW, DMA_BUF_SYNC_WRITE,
@@ -71,69 +68,66 @@ struct Node {
     attachment: Mutex<Option<Attachment>>,
 }
 
-with_data!(Node, Arc<Emulated>);
+impl misc::Node for Node {
+    type Data = Arc<Emulated>;
 
-#[vtable]
-impl MiscDevice for Node {
-    type Ptr = Pin<KBox<Self>>;
-
-    fn open(_: &File, device: &MiscDeviceRegistration<Self>) -> Result<Self::Ptr> {
-        let device = misc::data(device).clone();
-        KBox::try_pin_init(
-            try_pin_init!(Node { device, attachment <- new_mutex!(None) }),
-            GFP_KERNEL,
-        )
+    fn open(device: &Arc<Emulated>) -> impl PinInit<Self, Error> {
+        let device = device.clone();
+        try_pin_init!(Node { device, attachment <- new_mutex!(None) })
     }
 
-    fn read_iter(mut kiocb: Kiocb<'_, Self::Ptr>, out: &mut IovIterDest<'_>) -> Result<usize> {
-        let node = kiocb.file();
+    fn read(
+        self: Pin<&Self>,
+        position: &mut i64,
+        _nonblocking: bool,
+        out: &mut IovIterDest<'_>,
+    ) -> Result<usize> {
         let mut bytes = KVec::zeroed(PAGE_SIZE, GFP_KERNEL)?;
         let mut done = 0;
         while !out.is_empty() {
-            let Some((offset, len)) = node.piece(kiocb.ki_pos(), out.len())? else {
+            let Some((offset, len)) = self.piece(*position, out.len())? else {
                 break;
             };
             let piece = &mut bytes[..len];
-            node.with(|attachment| attachment.read(offset, piece))?;
+            self.with(|attachment| attachment.read(offset, piece))?;
             let copied = out.copy_to_iter(piece);
             if copied == 0 {
                 return if done > 0 { Ok(done) } else { Err(EFAULT) };
             }
-            *kiocb.ki_pos_mut() += copied as i64;
+            *position += copied as i64;
             done += copied;
         }
         Ok(done)
     }
 
-    fn write_iter(mut kiocb: Kiocb<'_, Self::Ptr>, from: &mut IovIterSource<'_>) -> Result<usize> {
-        let node = kiocb.file();
+    fn write(self: Pin<&Self>, position: &mut i64, from: &mut IovIterSource<'_>) -> Result<usize> {
         let mut bytes = KVec::zeroed(PAGE_SIZE, GFP_KERNEL)?;
         let mut done = 0;
         while !from.is_empty() {
-            let Some((offset, len)) = node.piece(kiocb.ki_pos(), from.len())? else {
+            let Some((offset, len)) = self.piece(*position, from.len())? else {
                 return if done > 0 { Ok(done) } else { Err(ENOSPC) };
             };
             let copied = from.copy_from_iter(&mut bytes[..len]);
             if copied == 0 {
                 return if done > 0 { Ok(done) } else { Err(EFAULT) };
             }
-            node.with(|attachment| attachment.write(offset, &bytes[..copied]))?;
-            *kiocb.ki_pos_mut() += copied as i64;
+            self.with(|attachment| attachment.write(offset, &bytes[..copied]))?;
+            *position += copied as i64;
             done += copied;
         }
         Ok(done)
     }
 
-    fn ioctl(node: Pin<&Self>, _: &File, command: u32, argument: usize) -> Result<isize> {
+    fn ioctl(self: Pin<&Self>, command: u32, argument: usize) -> Result<isize> {
         let argument = UserPtr::from_addr(argument);
         match command {
             DMABUF_IMPORTER_ATTACH => {
                 let fd: i32 = UserSlice::new(argument, size_of::<i32>()).reader().read()?;
-                let mut attachment = node.attachment.lock();
+                let mut attachment = self.attachment.lock();
                 if attachment.is_some() {
                     return Err(EBUSY);
                 }
-                *attachment = Some(Attachment::new(fd, node.device.clone())?);
+                *attachment = Some(Attachment::new(fd, self.device.clone())?);
             }
             DMABUF_IMPORTER_MAP => {
                 let does: u32 = UserSlice::new(argument, size_of::<u32>()).reader().read()?;
@@ -145,9 +139,9 @@ impl MiscDevice for Node {
                     does & DMA_BUF_SYNC_READ != 0,
                     does & DMA_BUF_SYNC_WRITE != 0,
                 );
-                node.with(|attachment| attachment.map(reads, writes))?;
+                self.with(|attachment| attachment.map(reads, writes))?;
             }
-            DMABUF_IMPORTER_UNMAP => node.with(Attachment::unmap)?,
+            DMABUF_IMPORTER_UNMAP => self.with(Attachment::unmap)?,
             _ => return Err(ENOTTY),
         }
         Ok(0)

@@ -84,7 +84,7 @@ impl Heap {
             Memory::One => memory.clone(),
             Memory::Two => Pages::new(len)?,
             Memory::DeviceOnly => {
-                return dma_buf::export(DeviceOnly::new(self, memory), None, len, flags);
+                return dma_buf::export(Ok(DeviceOnly::new(self, memory)), None, len, flags);
             }
         };
         dma_buf::export(Buffer::new(self, memory, log)?, Some(cpu_pages), len, flags)
@@ -92,7 +92,7 @@ impl Heap {
 }
 
 /// A heap in `/dev/dma_heap`.
-struct Added {
+pub(crate) struct Added {
     heap: &'static Heap,
     log: Arc<Log>,
 }
@@ -107,63 +107,39 @@ impl dma_heap::Heap for Added {
     }
 }
 
-/// The heaps that the parameter names: by default those that can be mapped, none for `none`.
+/// The heaps that the parameter names, ready to be added: by default those that can be mapped, none for
+/// `none`.
 ///
 /// `EINVAL`, and a message, for a name that there is not.
-pub(crate) fn chosen(names: Option<&CStr>) -> Result<KVec<&'static Heap>> {
-    let mut chosen = KVec::new();
-    let Some(names) = names else {
-        for heap in ALL.iter().filter(|heap| heap.memory != Memory::DeviceOnly) {
-            chosen.push(heap, GFP_KERNEL)?;
+pub(crate) fn chosen(names: Option<&CStr>, log: &Arc<Log>) -> Result<KVec<KBox<Added>>> {
+    let mut chosen: KVec<KBox<Added>> = KVec::new();
+    let mut choose = |heap: &'static Heap| {
+        if chosen.iter().any(|other| core::ptr::eq(other.heap, heap)) {
+            return Ok(());
         }
-        return Ok(chosen);
+        let log = log.clone();
+        chosen.push(KBox::new(Added { heap, log }, GFP_KERNEL)?, GFP_KERNEL)?;
+        Ok::<_, Error>(())
     };
-    let names = names.to_bytes();
-    if names == b"none" {
-        return Ok(chosen);
-    }
-    for name in names.split(|&byte| byte == b',') {
-        let Some(heap) = find(name) else {
-            pr_err!("heaps: there is no heap of that name; there are:\n");
-            for heap in &ALL {
-                pr_err!("  {}\n", heap.name.to_str().unwrap_or_default());
+    match names.map(CStr::to_bytes) {
+        None => {
+            for heap in ALL.iter().filter(|heap| heap.memory != Memory::DeviceOnly) {
+                choose(heap)?;
             }
-            return Err(EINVAL);
-        };
-        if !chosen.iter().any(|&other| core::ptr::eq(other, heap)) {
-            chosen.push(heap, GFP_KERNEL)?;
+        }
+        Some(b"none") => {}
+        Some(names) => {
+            for name in names.split(|&byte| byte == b',') {
+                let Some(heap) = find(name) else {
+                    pr_err!("heaps: a name is not one of these:\n");
+                    for heap in &ALL {
+                        pr_err!("  {}\n", heap.name);
+                    }
+                    return Err(EINVAL);
+                };
+                choose(heap)?;
+            }
         }
     }
     Ok(chosen)
-}
-
-/// Adds them to `/dev/dma_heap`, or as many as can be: what is added stays, since the kernel cannot
-/// remove a heap. A name that somebody else has taken is told.
-pub(crate) fn add(chosen: &[&'static Heap], log: &Arc<Log>) -> Result {
-    let mut added = 0;
-    let mut result = Ok(());
-    for &heap in chosen {
-        let new = KBox::new(
-            Added {
-                heap,
-                log: log.clone(),
-            },
-            GFP_KERNEL,
-        )?;
-        match dma_heap::add(new) {
-            Ok(()) => added += 1,
-            Err(error) => {
-                pr_err!(
-                    "heap {}: {:?}\n",
-                    heap.name.to_str().unwrap_or_default(),
-                    error
-                );
-                result = Err(error);
-            }
-        }
-    }
-    if added > 0 {
-        return Ok(());
-    }
-    result
 }

@@ -12,29 +12,26 @@
 //! # Examples
 //!
 //! ```ignore
-//! static OPS: dma_buf::Ops<Frames> = dma_buf::Ops::new();
-//!
 //! impl Exporter for Frames {
 //!     type Cpu = NoCpuAccess;
 //!     type Attachment = Table;
 //!
-//!     fn ops() -> &'static dma_buf::Ops<Self> { &OPS }
 //!     fn name(&self) -> &'static CStr { c"frames" }
 //!     fn attach(buffer: &DmaBuf<Self>, device: &Device) -> Result<Arc<Table>> {
 //!         Table::new(buffer.memory.clone(), device)
 //!     }
 //!     fn map<'a>(_: &DmaBuf<Self>, table: &'a Table, direction: Direction) -> Result<&'a Table> {
-//!         table.map(direction, AtMap::SyncAll)?;
+//!         table.map(direction)?;
 //!         Ok(table)
 //!     }
-//!     fn unmap(_: &DmaBuf<Self>, table: &Table) { table.unmap() }
+//!     fn unmap(_: &DmaBuf<Self>, table: &Table) { table.unmap(AtUnmap::SyncAll) }
 //!     // …
 //! }
 //!
 //! let buffer = dma_buf::export(frames, None, size, flags)?;
 //! ```
 
-use core::ffi::c_void;
+use core::any::TypeId;
 use core::marker::PhantomData;
 use core::ops::Deref;
 use core::ptr::NonNull;
@@ -42,14 +39,16 @@ use core::ptr::NonNull;
 use kernel::bindings;
 use kernel::device::Device;
 use kernel::error::{from_err_ptr, from_result};
+use kernel::fs::File;
 use kernel::mm::virt::VmaNew;
 use kernel::page::{PAGE_SHIFT, PAGE_SIZE};
 use kernel::prelude::*;
-use kernel::sync::Arc;
+use kernel::sync::aref::ARef;
+use kernel::sync::{new_mutex, Arc, Mutex};
 use kernel::types::{ForeignOwnable, Opaque};
 use kernel::ModuleMetadata;
 
-use super::pages::Pages;
+use super::pages::{KernelMapping, Pages};
 use super::sg::{Direction, Table};
 use super::vma::{Mapped, NewMapping};
 
@@ -58,17 +57,13 @@ pub(crate) const NAME_LEN: usize = 32;
 
 /// The owner of a buffer's memory: `struct dma_buf_ops`.
 ///
-/// All functions may sleep. `map` and `unmap`, `vmap` and `vunmap` are called with the buffer's
-/// reservation lock held.
+/// All functions may sleep. `map` and `unmap` are called with the buffer's reservation lock held.
 pub(crate) trait Exporter: Send + Sync + Sized + 'static {
     /// Whether the CPU can access the memory: [`NoCpuAccess`] or [`Bracketed`].
     type Cpu: CpuMode<Self>;
 
     /// What is kept for each device that is attached.
     type Attachment: Send + Sync;
-
-    /// The exporter's table of operations, a static of its own, by which its buffers are recognised.
-    fn ops() -> &'static Ops<Self>;
 
     /// The exporter's name, which `/proc/PID/fdinfo` shows as `exp_name`.
     fn name(&self) -> &'static CStr;
@@ -89,12 +84,8 @@ pub(crate) trait Exporter: Send + Sync + Sized + 'static {
     /// Unmaps it.
     fn unmap(buffer: &DmaBuf<Self>, attachment: &Self::Attachment);
 
-    /// Maps the memory into the kernel's address space, for an importer that accesses it by CPU. Only
-    /// called again after `vunmap`.
-    fn vmap(buffer: &DmaBuf<Self>) -> Result<NonNull<c_void>>;
-
-    /// That mapping goes.
-    fn vunmap(buffer: &DmaBuf<Self>);
+    /// The memory that an importer gets who accesses it by CPU, mapped into the kernel's address space.
+    fn vmap(buffer: &DmaBuf<Self>) -> &Arc<Pages>;
 }
 
 /// CPU access to an exporter's memory. Whoever offers the first of these offers all three.
@@ -142,34 +133,31 @@ mod sealed {
 }
 
 /// The table of operations of one exporter.
-pub(crate) struct Ops<T>(bindings::dma_buf_ops, PhantomData<fn() -> T>);
-
-// SAFETY: It is never written.
-unsafe impl<T> Sync for Ops<T> {}
+struct Ops<T>(PhantomData<T>);
 
 impl<T: Exporter> Ops<T> {
-    /// The table; keep it in a static.
-    pub(crate) const fn new() -> Self {
-        Ops(
-            bindings::dma_buf_ops {
-                attach: Some(callback::attach::<T>),
-                detach: Some(callback::detach::<T>),
-                map_dma_buf: Some(callback::map::<T>),
-                unmap_dma_buf: Some(callback::unmap::<T>),
-                release: Some(callback::release::<T>),
-                vmap: Some(callback::vmap::<T>),
-                vunmap: Some(callback::vunmap::<T>),
-                ..T::Cpu::OPS
-            },
-            PhantomData,
-        )
-    }
+    const TABLE: bindings::dma_buf_ops = bindings::dma_buf_ops {
+        attach: Some(callback::attach::<T>),
+        detach: Some(callback::detach::<T>),
+        map_dma_buf: Some(callback::map::<T>),
+        unmap_dma_buf: Some(callback::unmap::<T>),
+        release: Some(callback::release::<T>),
+        vmap: Some(callback::vmap::<T>),
+        vunmap: Some(callback::vunmap::<T>),
+        ..T::Cpu::OPS
+    };
 }
 
-/// What a buffer's `priv` points to.
+/// What the `priv` of every buffer of this module points to.
 #[pin_data]
+#[repr(C)]
 struct Private<T> {
+    /// First, so that it can be read before it is known what the rest is.
+    exporter_type: TypeId,
     cpu_pages: Option<Arc<Pages>>,
+    /// While an importer accesses the memory by CPU.
+    #[pin]
+    vmap: Mutex<Option<KernelMapping>>,
     #[pin]
     exporter: T,
 }
@@ -178,7 +166,7 @@ struct Private<T> {
 ///
 /// # Invariants
 ///
-/// Its operations are those of `T`, and its private data is a [`Private<T>`].
+/// Its operations are those of `T`, its private data is a [`Private<T>`], and [`export`] made it.
 #[repr(transparent)]
 pub(crate) struct DmaBuf<T>(Opaque<bindings::dma_buf>, PhantomData<T>);
 
@@ -203,6 +191,12 @@ impl<T: Exporter> DmaBuf<T> {
     /// The memory that the CPU accesses, if it can. The same for the buffer's lifetime.
     pub(crate) fn cpu_pages(&self) -> Option<&Arc<Pages>> {
         self.private().cpu_pages.as_ref()
+    }
+
+    /// Whether an importer has it mapped into the kernel's address space, where no page fault tells what
+    /// it accesses.
+    pub(crate) fn is_vmapped(&self) -> bool {
+        self.private().vmap.lock().is_some()
     }
 
     /// Bytes; never changes.
@@ -258,11 +252,18 @@ impl<T: Exporter> DmaBuf<T> {
     /// the next access to each faults.
     pub(crate) fn shoot_down(&self, start: usize, end: usize) {
         let start = start & !(PAGE_SIZE - 1);
-        let end = end.next_multiple_of(PAGE_SIZE);
+        let len = end
+            .min(self.size())
+            .saturating_sub(start)
+            .next_multiple_of(PAGE_SIZE);
+        if len == 0 {
+            // Which would mean all that follows.
+            return;
+        }
         // SAFETY: The buffer has its file and mapping as long as it lives.
         unsafe {
             let mapping = (*(*self.as_raw()).file).f_mapping;
-            bindings::unmap_mapping_range(mapping, start as i64, (end - start) as i64, 1);
+            bindings::unmap_mapping_range(mapping, start as i64, len as i64, 1);
         }
     }
 }
@@ -298,19 +299,22 @@ impl Owned {
 
     /// The buffer, if a `T` exported it.
     pub(crate) fn exported_by<T: Exporter>(&self) -> Option<&DmaBuf<T>> {
-        // SAFETY: The reference keeps the buffer, whose operations never change.
-        let ops = unsafe { (*self.0.as_ptr()).ops };
-        // SAFETY: The operations are those of `T`, a static that nobody else has.
-        core::ptr::eq(ops, &T::ops().0).then(|| unsafe { DmaBuf::from_raw(self.0.as_ptr()) })
+        let this_module = crate::LocalModule::THIS_MODULE.as_ptr();
+        // SAFETY: The reference keeps the buffer, and neither its owner nor what its private data is
+        // changes. This module makes buffers in `export` alone, so the private data begins with a type.
+        let is_ours = unsafe {
+            let raw = self.0.as_ptr();
+            (*raw).owner == this_module && *(*raw).priv_.cast::<TypeId>() == TypeId::of::<T>()
+        };
+        // SAFETY: It was made for a `T`, and the reference keeps it.
+        is_ours.then(|| unsafe { DmaBuf::from_raw(self.0.as_ptr()) })
     }
 
-    /// A new descriptor of the buffer: `O_CLOEXEC` is the only flag that matters any more.
-    pub(crate) fn into_fd(self, flags: u32) -> Result<i32> {
-        // SAFETY: The reference is ours; when it succeeds, the descriptor has it.
-        let fd = unsafe { bindings::dma_buf_fd(self.0.as_ptr(), flags as c_int) };
-        kernel::error::to_result(fd.min(0))?;
-        core::mem::forget(self);
-        Ok(fd)
+    /// Its open file, which is one reference to the buffer.
+    pub(crate) fn into_file(self) -> ARef<File> {
+        // SAFETY: A reference to a buffer is one to its file, and ours is given away. No descriptor has
+        // the file yet, or the other descriptors share its position, which a dma-buf does not have.
+        unsafe { ARef::from_raw(NonNull::from(File::from_raw_file((*self.into_raw()).file))) }
     }
 }
 
@@ -338,13 +342,18 @@ pub(crate) fn export<T: Exporter>(
         return Err(EINVAL);
     }
     let private = KBox::try_pin_init(
-        try_pin_init!(Private { cpu_pages, exporter <- exporter }),
+        try_pin_init!(Private {
+            exporter_type: TypeId::of::<T>(),
+            cpu_pages,
+            vmap <- new_mutex!(None),
+            exporter <- exporter,
+        }),
         GFP_KERNEL,
     )?;
     let info = bindings::dma_buf_export_info {
         exp_name: private.exporter.name().as_char_ptr(),
         owner: crate::LocalModule::THIS_MODULE.as_ptr(),
-        ops: &T::ops().0,
+        ops: const { &Ops::<T>::TABLE },
         size,
         flags: flags as c_int,
         resv: core::ptr::null_mut(),
@@ -466,7 +475,11 @@ mod callback {
     ) -> c_int {
         from_result(|| {
             // SAFETY: The kernel gives a buffer of ours.
-            let address = T::vmap(unsafe { DmaBuf::<T>::from_raw(buffer) })?;
+            let buffer = unsafe { DmaBuf::<T>::from_raw(buffer) };
+            let mapping = KernelMapping::new(T::vmap(buffer).clone())?;
+            let address = mapping.address();
+            // The kernel calls it again only after `vunmap`.
+            *buffer.private().vmap.lock() = Some(mapping);
             // SAFETY: The kernel gives a map to fill in.
             unsafe {
                 (*map).is_iomem = false;
@@ -484,7 +497,9 @@ mod callback {
         _: *mut bindings::iosys_map,
     ) {
         // SAFETY: The kernel gives a buffer of ours.
-        T::vunmap(unsafe { DmaBuf::<T>::from_raw(buffer) });
+        let buffer = unsafe { DmaBuf::<T>::from_raw(buffer) };
+        let mapping = buffer.private().vmap.lock().take();
+        drop(mapping);
     }
 
     /// # Safety

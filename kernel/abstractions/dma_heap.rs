@@ -50,9 +50,28 @@ pub(crate) trait Heap: Send + Sync + 'static {
     fn allocate(&self, len: usize, flags: u32) -> Result<Owned>;
 }
 
-/// Makes `/dev/dma_heap/NAME`. The kernel knows no way to remove a heap, so when this succeeds the heap
-/// and this module stay for good.
-pub(crate) fn add<H: Heap>(heap: KBox<H>) -> Result {
+/// What a module's `init` returns, as it is: makes what `init` makes, and if that succeeds, makes
+/// `/dev/dma_heap/NAME` of each heap. A heap that cannot be added is told in the kernel's log.
+///
+/// The kernel knows no way to remove a heap, so with the first of them this module stays loaded; and
+/// nothing that could fail comes after it, since a module whose initialisation fails is freed whoever
+/// refers to it.
+pub(crate) fn init_and_add<T, H: Heap>(
+    init: impl PinInit<T, Error>,
+    heaps: KVec<KBox<H>>,
+) -> impl PinInit<T, Error> {
+    init.pin_chain(move |_| {
+        for heap in heaps {
+            let name = heap.name();
+            if let Err(error) = add(heap) {
+                pr_err!("heap {}: {:?}\n", name, error);
+            }
+        }
+        Ok(())
+    })
+}
+
+fn add<H: Heap>(heap: KBox<H>) -> Result {
     let heap = KBox::into_raw(heap);
     let info = RawExportInfo {
         // SAFETY: The pointer was just made, and nobody else has it.
@@ -64,8 +83,8 @@ pub(crate) fn add<H: Heap>(heap: KBox<H>) -> Result {
         },
         priv_: heap.cast(),
     };
-    // SAFETY: Name and operations are static, in a module that stays loaded: see below. So does the
-    // heap, unless this fails.
+    // SAFETY: Name and operations are static, in a module that stays loaded: see `init_and_add`. So does
+    // the heap, unless this fails.
     if let Err(error) = from_err_ptr(unsafe { dma_heap_add(&info) }) {
         // SAFETY: The kernel did not take it.
         drop(unsafe { KBox::from_raw(heap) });

@@ -26,6 +26,11 @@ pub(crate) fn number(mm: &Mm) -> u64 {
     mm.as_raw() as u64
 }
 
+/// The number of the process that runs; 0 for kernel threads.
+pub(crate) fn current_number() -> u64 {
+    current!().mm().map_or(0, |mm| number(mm))
+}
+
 /// Whether the last thread that used the address space is gone.
 pub(crate) fn is_dead(mm: &Mm) -> bool {
     // SAFETY: The reference keeps the struct alive, and the counter is only accessed atomically.

@@ -33,6 +33,7 @@ extern "C" {
     /// `dma_heap.mem_accounting`, which is set at boot and never changes.
     static mem_accounting: bool;
 
+    // As `vmap`, with `PAGE_KERNEL`, which the bindings leave out.
     fn vm_map_ram(pages: *mut *mut bindings::page, count: c_uint, node: c_int) -> *mut c_void;
     fn vm_unmap_ram(address: *const c_void, count: c_uint);
 }
@@ -176,13 +177,13 @@ impl Pages {
                 return;
             };
             // SAFETY: Both are pages of `self` and `other`, and mapped until the unmappings, which are
-            // in the reverse order of the mappings. The bytes are within one page of each, and the two
-            // are different pages, since they were allocated by themselves. The copy is made by a
-            // function that the compiler does not see into, so others may store meanwhile.
+            // in the reverse order of the mappings. The bytes are within one page of each, which may be
+            // the same. The copy is made by a function that the compiler does not see into, so others
+            // may store meanwhile.
             unsafe {
                 let to = bindings::kmap_local_page(to).cast::<u8>();
                 let from = bindings::kmap_local_page(from).cast::<u8>();
-                bindings::memcpy(to.add(within).cast(), from.add(within).cast(), len);
+                bindings::memmove(to.add(within).cast(), from.add(within).cast(), len);
                 bindings::kunmap_local(from.cast());
                 bindings::kunmap_local(to.cast());
             }

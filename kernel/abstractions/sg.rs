@@ -2,9 +2,8 @@
 
 //! A buffer's memory as one device sees it.
 //!
-//! The rules of the DMA API (`Documentation/core-api/dma-api.rst`) are kept here and nowhere else:
-//! what is mapped is synced by ranges that lie in one segment on both sides, in the direction that it
-//! was mapped for, and only where the device needs it.
+//! What is mapped is synced by ranges that lie in one segment on both sides, in the direction that it
+//! was mapped for, and only where the device needs it (`Documentation/core-api/dma-api.rst`).
 
 use kernel::bindings;
 use kernel::device::Device;
@@ -48,27 +47,19 @@ impl Direction {
     }
 
     /// Whether the device writes.
-    pub(crate) fn writes(self) -> bool {
+    fn writes(self) -> bool {
         self != Direction::ToDevice
     }
 }
 
-/// Whether mapping and unmapping sync all bytes.
+/// Whether unmapping hands all bytes to the CPU.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum AtMap {
+pub(crate) enum AtUnmap {
     /// As the DMA API does by itself.
     SyncAll,
-    /// Not at all: whoever maps does it, for the bytes that need it (`DMA_ATTR_SKIP_CPU_SYNC`).
+    /// Not at all: who unmaps has synced what is needed, and the rest must not be gone over
+    /// (`DMA_ATTR_SKIP_CPU_SYNC`).
     SyncNothing,
-}
-
-impl AtMap {
-    fn attributes(self) -> usize {
-        match self {
-            AtMap::SyncAll => 0,
-            AtMap::SyncNothing => bindings::DMA_ATTR_SKIP_CPU_SYNC as usize,
-        }
-    }
 }
 
 /// Bytes that are contiguous in the buffer, in physical memory and for the device.
@@ -81,7 +72,6 @@ struct Piece {
 /// What a device has mapped.
 struct Mapped {
     direction: Direction,
-    at_map: AtMap,
     needs_sync: bool,
 }
 
@@ -99,6 +89,7 @@ struct State {
 /// `state.mapped` is something.
 #[pin_data(PinnedDrop)]
 pub(crate) struct Table {
+    #[pin]
     table: Opaque<bindings::sg_table>,
     device: ARef<Device>,
     pages: Arc<Pages>,
@@ -121,31 +112,29 @@ impl Table {
         if longest == 0 {
             return Err(EINVAL);
         }
-        let segments = || {
-            pages
-                .chunks()
-                .iter()
-                .map(|chunk| chunk.len().div_ceil(longest))
-        };
-        let count = segments().sum::<usize>();
+        let segments = pages
+            .chunks()
+            .iter()
+            .map(|chunk| chunk.len().div_ceil(longest));
+        let count = segments.sum::<usize>();
+        let entries = c_uint::try_from(count)?;
         // Each piece ends where a segment ends, on one of the two sides.
         let pieces = KVVec::with_capacity(2 * count, GFP_KERNEL)?;
-
-        let table = Opaque::<bindings::sg_table>::zeroed();
-        // SAFETY: The table is valid for writes.
-        to_result(unsafe {
-            bindings::sg_alloc_table(table.get(), count.try_into()?, bindings::GFP_KERNEL)
-        })?;
-        // From here on dropping it frees the table.
         let device = ARef::from(device);
         // INVARIANT: It is allocated, and what follows lists all pages. It is not mapped.
         let table = Arc::pin_init(
-            pin_init!(Table {
-                table,
+            try_pin_init!(Table {
                 device,
                 pages,
                 state <- new_mutex!(State { mapped: None, pieces }),
-            }),
+                // Last, since only dropping a whole `Table` frees it.
+                table <- Opaque::try_ffi_init(|slot: *mut bindings::sg_table| {
+                    // SAFETY: The slot is valid for writes.
+                    to_result(unsafe {
+                        bindings::sg_alloc_table(slot, entries, bindings::GFP_KERNEL)
+                    })
+                }),
+            }? Error),
             GFP_KERNEL,
         )?;
         table.list(longest);
@@ -174,10 +163,10 @@ impl Table {
         }
     }
 
-    /// Maps it for its device.
+    /// Maps it for its device, which sees what the CPU has stored so far.
     ///
     /// `EBUSY` if it is mapped, and what `dma_map_sgtable` answers.
-    pub(crate) fn map(&self, direction: Direction, at_map: AtMap) -> Result {
+    pub(crate) fn map(&self, direction: Direction) -> Result {
         let mut state = self.state.lock();
         if state.mapped.is_some() {
             return Err(EBUSY);
@@ -185,9 +174,12 @@ impl Table {
         let device = raw(&self.device);
         // SAFETY: The device is alive, its driver asks for it; the table is allocated and not mapped.
         to_result(unsafe {
-            let (table, attributes) = (self.table.get(), at_map.attributes());
-            bindings::dma_map_sgtable(device, table, direction.raw(), attributes)
+            bindings::dma_map_sgtable(device, self.table.get(), direction.raw(), 0)
         })?;
+        // Known only now: mapping finds out whether the device's DMA bounces.
+        let skips = 1 << bindings::struct_device_flags_DEV_FLAG_DMA_SKIP_SYNC;
+        // SAFETY: The device is alive. The load is volatile, since others may set flags meanwhile.
+        let flags = unsafe { (&raw const (*device).flags[0]).read_volatile() };
         let mut needs_sync = false;
         state.pieces.clear();
         self.each_piece(|piece| {
@@ -196,37 +188,45 @@ impl Table {
             // The room was made in `new`.
             let _ = state.pieces.push_within_capacity(piece);
         });
+        needs_sync &= flags & skips == 0;
         state.mapped = Some(Mapped {
             direction,
-            at_map,
             needs_sync,
         });
         Ok(())
     }
 
     /// Unmaps it, if it is mapped.
-    pub(crate) fn unmap(&self) {
-        let Some(Mapped {
-            direction, at_map, ..
-        }) = self.state.lock().mapped.take()
-        else {
+    pub(crate) fn unmap(&self, at_unmap: AtUnmap) {
+        let Some(Mapped { direction, .. }) = self.state.lock().mapped.take() else {
             return;
         };
-        // SAFETY: By the invariants it is mapped, as it was in `map`.
+        let attributes = match at_unmap {
+            AtUnmap::SyncAll => 0,
+            AtUnmap::SyncNothing => bindings::DMA_ATTR_SKIP_CPU_SYNC as usize,
+        };
+        // SAFETY: By the invariants it is mapped, as it was in `map`; syncing may be left out.
         unsafe {
-            let (device, attributes) = (raw(&self.device), at_map.attributes());
+            let device = raw(&self.device);
             bindings::dma_unmap_sgtable(device, self.table.get(), direction.raw(), attributes)
         };
     }
 
-    /// The direction that it is mapped for, if bytes have to be synced for this device at all.
-    pub(crate) fn needs_sync(&self) -> Option<Direction> {
+    /// Whether it is mapped, for a device that does not see by itself what the CPU stores, or the CPU
+    /// what it writes.
+    pub(crate) fn needs_sync(&self) -> bool {
         let state = self.state.lock();
         state
             .mapped
             .as_ref()
-            .filter(|mapped| mapped.needs_sync)
-            .map(|mapped| mapped.direction)
+            .is_some_and(|mapped| mapped.needs_sync)
+    }
+
+    /// Whether it is mapped for such a device, and the device writes.
+    pub(crate) fn hides_writes(&self) -> bool {
+        let state = self.state.lock();
+        let hides = |mapped: &Mapped| mapped.needs_sync && mapped.direction.writes();
+        state.mapped.as_ref().is_some_and(hides)
     }
 
     /// Hands the bytes from `start` to `end` to the CPU: after it, the CPU sees what the device wrote.
@@ -312,7 +312,7 @@ impl Table {
 #[pinned_drop]
 impl PinnedDrop for Table {
     fn drop(self: Pin<&mut Self>) {
-        self.unmap();
+        self.unmap(AtUnmap::SyncAll);
         // SAFETY: By the invariants it is allocated; it is not mapped any more.
         unsafe { bindings::sg_free_table(self.table.get()) };
     }

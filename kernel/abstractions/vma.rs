@@ -113,7 +113,8 @@ impl<'a, T: CpuAccess + Mapped> NewMapping<'a, T> {
 
     /// Shows pages when they are touched. `EINVAL` for a private mapping.
     pub(crate) fn show_on_fault(self) -> Result {
-        // A child does not get a copy of the page tables: what it touches faults as well.
+        // A child does not get a copy of the page tables, unless the program asks for that by
+        // `MADV_KEEPONFORK`: what it touches faults as well.
         self.prepare(bindings::VM_PFNMAP | bindings::VM_WIPEONFORK)?;
         self.finish(&Operations::<T>::FAULTING);
         Ok(())
@@ -195,11 +196,15 @@ impl Fault<'_> {
     /// them.
     pub(crate) fn show_writable(&self, pages: Range<usize>) -> Answer {
         let area = core::ptr::from_ref(self.area()).cast_mut();
+        let Some(end) = pages.end.checked_sub(1) else {
+            return Answer::Bus;
+        };
         // A page that is shown for loads has to go first, or its entry would stay as it is.
-        if let (Some(first), Some(last)) = (self.address(pages.start), self.address(pages.end - 1))
-        {
+        if let (Some(first), Some(last)) = (self.address(pages.start), self.address(end)) {
             // SAFETY: The area maps page frame numbers only, and the addresses are in it.
-            unsafe { bindings::zap_special_vma_range(area, first, last - first + PAGE_SIZE) };
+            unsafe {
+                bindings::zap_special_vma_range(area, first, last.saturating_sub(first) + PAGE_SIZE)
+            };
         }
         // SAFETY: The call has no requirements, and the flags are always a part of the union.
         let prot = unsafe { bindings::vm_get_page_prot((*area).__bindgen_anon_2.vm_flags) };
@@ -246,7 +251,8 @@ impl<T: CpuAccess + Mapped> Operations<T> {
     const FAULTING: bindings::vm_operations_struct = bindings::vm_operations_struct {
         close: Some(Self::close),
         fault: Some(Self::fault),
-        // Without it a fault would be tried twice.
+        // That it is there lets faults be handled under the lock of their area alone, see
+        // `vmf_can_call_fault`; otherwise they would be tried twice.
         map_pages: Some(Self::map_pages),
         pfn_mkwrite: Some(Self::pfn_mkwrite),
         ..pin_init::zeroed()
@@ -321,10 +327,9 @@ impl<T: CpuAccess + Mapped> Operations<T> {
     }
 }
 
-/// A page's frame number: `page_to_pfn` of `include/asm-generic/memory_model.h`, with the memory map
-/// in one piece.
+/// A page's frame number: `page_to_pfn`, a macro, as it is on x86-64 with the memory map in one piece.
 fn pfn(page: *mut bindings::page) -> usize {
-    const { assert!(cfg!(CONFIG_SPARSEMEM_VMEMMAP)) };
+    const { assert!(cfg!(CONFIG_X86_64) && cfg!(CONFIG_SPARSEMEM_VMEMMAP)) };
     // SAFETY: The kernel sets it at boot and never again.
     let first = unsafe { bindings::vmemmap_base };
     (page as usize - first) / size_of::<bindings::page>()

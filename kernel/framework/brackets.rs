@@ -6,76 +6,129 @@ use kernel::mm::Mm;
 use kernel::prelude::*;
 use kernel::sync::aref::ARef;
 
-use crate::abstractions::mm;
+use crate::abstractions::mm::{self, COMM_LEN};
 use crate::rules::ledger::{Full, Rules, Slot};
-use crate::rules::{Bracket, Ledger, Owner};
+use crate::rules::{Bracket, Granule, Ledger, Owner, Range};
 
-/// Brackets, no two alike, that may be open on a buffer at a time, and those of one process. A program
-/// that opens more has lost count of them, and every begin looks at all that are open.
-const MOST_BRACKETS: usize = 1024;
+/// Brackets, no two alike, that a process may have open on a buffer. One that opens more has lost count
+/// of them, and every begin looks at all that are open.
 const MOST_OF_AN_OWNER: usize = 256;
 
-/// Brackets that kernel threads begin have no address space to be told by.
-pub(super) const KERNEL: Owner = Owner(0);
+/// A process that has begun brackets.
+pub(super) struct Process {
+    /// `None` for kernel threads, which have no address space to be told by.
+    mm: Option<ARef<Mm>>,
+    pub(super) pid: i32,
+    pub(super) comm: [u8; COMM_LEN],
+}
+
+impl Process {
+    /// The one that runs.
+    pub(super) fn current() -> Self {
+        Process {
+            mm: mm::current(),
+            pid: current!().tgid(),
+            comm: mm::comm(),
+        }
+    }
+
+    pub(super) fn owner(&self) -> Owner {
+        Owner(self.mm.as_deref().map_or(0, mm::number))
+    }
+
+    fn is_dead(&self) -> bool {
+        self.mm.as_deref().is_some_and(mm::is_dead)
+    }
+}
+
+/// The owner that the process is which runs.
+pub(super) fn current() -> Owner {
+    Owner(mm::current_number())
+}
 
 /// The owner that an address space is.
 pub(super) fn owner(mm: &Mm) -> Owner {
     Owner(mm::number(mm))
 }
 
-/// The ledger of a buffer, with a reference to the address space of each owner in it, so that its
-/// number means nobody else.
+/// The ledger of a buffer, and the processes that have brackets in it. A reference to the address space
+/// of each is kept, so that its number means nobody else.
 pub(super) struct Brackets {
     pub(super) ledger: Ledger<KVVec<Slot>>,
-    owners: KVec<ARef<Mm>>,
+    processes: KVec<Process>,
 }
 
 impl Brackets {
     pub(super) fn new(rules: Rules) -> Self {
         Brackets {
             ledger: Ledger::new(rules, KVVec::new()),
-            owners: KVec::new(),
+            processes: KVec::new(),
         }
     }
 
-    /// Writes down that `bracket` has begun, by the process with this address space.
-    ///
-    /// `ENOMEM` beyond the most that may be open.
-    pub(super) fn begin(&mut self, bracket: Bracket, mm: Option<ARef<Mm>>) -> Result {
-        if let Some(mm) = mm {
-            if !self
-                .owners
-                .iter()
-                .any(|known| owner(known) == bracket.owner)
-            {
-                self.owners.push(mm, GFP_KERNEL)?;
-            }
+    /// Writes down that `bracket` has begun, by the process that runs. `ENOMEM` if it has too many open.
+    pub(super) fn begin(&mut self, bracket: Bracket) -> Result {
+        let owner = bracket.owner;
+        if !self.processes.iter().any(|known| known.owner() == owner) {
+            self.processes.push(Process::current(), GFP_KERNEL)?;
         }
         while let Err(Full) = self.ledger.begin(bracket) {
-            let open = self.ledger.open();
-            let of_owner = open.filter(|open| open.owner == bracket.owner).count();
-            let slots = self.ledger.slots_mut();
-            if slots.len() >= MOST_BRACKETS || of_owner >= MOST_OF_AN_OWNER {
+            let of_owner = self
+                .ledger
+                .open()
+                .filter(|open| open.owner == owner)
+                .count();
+            if of_owner >= MOST_OF_AN_OWNER {
                 return Err(ENOMEM);
             }
-            slots.resize((2 * slots.len()).max(4), Slot::default(), GFP_KERNEL)?;
+            let slots = self.ledger.slots_mut();
+            slots.resize((2 * slots.len()).max(1), Slot::default(), GFP_KERNEL)?;
         }
         Ok(())
     }
 
-    /// Whether a bracket of stores is open.
-    pub(super) fn stores(&self) -> bool {
-        self.ledger.open().any(|open| open.access.writes())
+    /// Forgets a process that is dead, and may have left brackets open; asked again, the next one.
+    pub(super) fn take_dead(&mut self) -> Option<Process> {
+        let index = self.processes.iter().position(Process::is_dead)?;
+        self.processes.remove(index).ok()
     }
 
-    /// An owner that is dead, and may have left brackets open; asked again, the next one.
-    pub(super) fn take_dead(&mut self) -> Option<Owner> {
-        let index = self.owners.iter().position(|known| mm::is_dead(known))?;
-        self.owners.remove(index).ok().map(|dead| owner(&dead))
+    /// Forgets `owner`, of whom no bracket may be open any more.
+    pub(super) fn take(&mut self, owner: Owner) -> Option<Process> {
+        let index = self
+            .processes
+            .iter()
+            .position(|known| known.owner() == owner)?;
+        self.processes.remove(index).ok()
     }
 
-    /// Forgets the address space of an owner that has no bracket open any more.
-    pub(super) fn forget(&mut self, gone: Owner) {
-        self.owners.retain(|known| owner(known) != gone);
+    /// An open bracket of `owner`, in no order that matters.
+    pub(super) fn nth(&self, owner: Owner, index: usize) -> Option<Bracket> {
+        let mut open = self.ledger.open().filter(|open| open.owner == owner);
+        open.nth(index).copied()
+    }
+
+    /// An open bracket of stores that has a byte in common with `range`.
+    pub(super) fn storing(&self, range: Range) -> Option<Range> {
+        let mut open = self.ledger.open();
+        open.find(|open| open.access.writes() && open.range.overlaps(range))
+            .map(|open| open.range)
+    }
+
+    /// The first part of `run`, whole pages of a buffer of `size` bytes, that no open bracket of stores
+    /// has a byte in.
+    pub(super) fn outside_of_stores(&self, run: Range, size: u64) -> Option<Range> {
+        let storing = || {
+            let open = self.ledger.open().filter(|open| open.access.writes());
+            open.map(|open| open.range.align_out(Granule::PAGE, size))
+        };
+        let mut start = run.start();
+        while let Some(open) = storing().find(|open| open.start() <= start && start < open.end()) {
+            start = open.end();
+        }
+        let behind = storing()
+            .map(|open| open.start())
+            .filter(|&open| open > start);
+        Range::between(start, behind.min().unwrap_or(run.end()).min(run.end())).ok()
     }
 }

@@ -2,30 +2,25 @@
 
 //! A buffer whose accesses are bracketed.
 
-use core::ffi::c_void;
-use core::ptr::NonNull;
-
 use kernel::device::Device;
 use kernel::mm::Mm;
 use kernel::page::PAGE_SIZE;
 use kernel::prelude::*;
 use kernel::sync::{new_mutex, Arc, Mutex};
 
-use crate::abstractions::dma_buf::{Bracketed, CpuAccess, DmaBuf, Exporter, Ops};
+use crate::abstractions::dma_buf::{Bracketed, CpuAccess, DmaBuf, Exporter};
 use crate::abstractions::mm;
-use crate::abstractions::pages::{KernelMapping, Pages};
-use crate::abstractions::sg::{AtMap, Direction, Table};
+use crate::abstractions::pages::Pages;
+use crate::abstractions::sg::{AtUnmap, Direction, Table};
 use crate::abstractions::vma::{Answer, Fault, Mapped, NewMapping};
-use crate::framework::brackets::{self, Brackets};
+use crate::framework::brackets::{self, Brackets, Process};
 use crate::framework::log::{Log, Record, Wrong};
 use crate::framework::tracking::{self, Harvest, Tracking};
 use crate::heaps::{Heap, Memory, Policy};
 use crate::rules::cost::Mode;
-use crate::rules::ledger::{Ended, Rules};
+use crate::rules::ledger::Rules;
 use crate::rules::plan::{self, Op, Run};
 use crate::rules::{Access, Bracket, Granule, Owner, Plan, Range};
-
-static OPS: Ops<Buffer> = Ops::new();
 
 /// Bytes that are brought over at a time, while page faults wait.
 const AT_ONCE: u64 = 256 * 1024;
@@ -33,8 +28,7 @@ const AT_ONCE: u64 = 256 * 1024;
 /// Pages shown for loads along with one that is touched, where both sides have the same bytes.
 const AROUND: usize = 16;
 
-/// The line in which caches move bytes: what the DMA API may take for one on any machine that this
-/// kernel runs on.
+/// The line in which caches move bytes.
 const LINE: Granule = match Granule::new(kernel::bindings::L1_CACHE_BYTES) {
     Some(line) => line,
     None => panic!("cache lines are powers of two"),
@@ -54,10 +48,9 @@ pub(super) struct Stats {
 struct State {
     brackets: Brackets,
     /// Unless the policy is `Hints`.
-    tracking: Option<Tracking>,
+    tracking: Option<KBox<Tracking>>,
     /// The devices that are attached.
     devices: KVec<Arc<Table>>,
-    vmap: Option<KernelMapping>,
     stats: Stats,
 }
 
@@ -71,7 +64,7 @@ pub(crate) struct Buffer {
     log: Option<Arc<Log>>,
     /// Held while a bracket begins or ends, and while a device's mapping comes or goes.
     #[pin]
-    bracket: Mutex<Option<Harvest>>,
+    bracket: Mutex<Option<KBox<Harvest>>>,
     #[pin]
     state: Mutex<State>,
 }
@@ -85,14 +78,14 @@ impl Buffer {
     ) -> Result<impl PinInit<Self, Error>> {
         let size = memory.count() * PAGE_SIZE;
         let is_checked = heap.policy == Policy::Checked;
-        let (mut tracking, harvest) = match heap.policy {
+        let (tracking, harvest) = match heap.policy {
             Policy::Hints => (None, None),
-            _ => (Some(Tracking::new(size)?), Some(Harvest::new(size)?)),
+            _ => {
+                let tracking = KBox::new(Tracking::new(size, is_checked)?, GFP_KERNEL)?;
+                let harvest = KBox::new(Harvest::new(size)?, GFP_KERNEL)?;
+                (Some(tracking), Some(harvest))
+            }
         };
-        if let (true, Some(tracking)) = (is_checked, &mut tracking) {
-            // Its accesses are followed whether a device is there or not.
-            tracking.activate();
-        }
         let rules = if is_checked {
             Rules::Strict
         } else {
@@ -109,7 +102,6 @@ impl Buffer {
                 brackets,
                 tracking,
                 devices: KVec::new(),
-                vmap: None,
                 stats: Stats::default(),
             }),
         }))
@@ -138,29 +130,27 @@ impl Buffer {
     /// with it.
     ///
     /// `EINVAL` if the range is not in the buffer, `ERESTARTSYS` when a signal comes first, `ENOMEM` if
-    /// too many are open.
+    /// the process has too many open.
     pub(super) fn begin(buffer: &DmaBuf<Self>, access: Access, range: Range) -> Result {
         let range = range.within(buffer.size() as u64).map_err(|_| EINVAL)?;
         buffer.wait_for_devices(access.writes())?;
-        let mm = mm::current();
-        let owner = mm.as_deref().map_or(brackets::KERNEL, brackets::owner);
-        let mut harvest = buffer.bracket.lock();
-        buffer.bury_the_dead(buffer, &mut harvest);
-        match &mut *harvest {
-            None => buffer.begin_hinted(buffer, access, range),
-            Some(harvest) => buffer.begin_tracked(buffer, access, range, harvest),
+        let _bracket = buffer.tracks().then(|| buffer.bracket.lock());
+        let mode = {
+            let mut state = buffer.state.lock();
+            let mode = state.begin(buffer, access, range);
+            state.open(access, range)?;
+            mode
+        };
+        if mode == Mode::Full {
+            buffer.bring_over(range);
         }
-        let mut state = buffer.state.lock();
-        state.brackets.begin(
-            Bracket {
-                owner,
-                access,
-                range,
-            },
-            mm,
-        )?;
-        state.stats.begins += 1;
         Ok(())
+    }
+
+    /// Whether accesses are found by page faults. Where they are not, `state` is held for all that a
+    /// bracket does, and `bracket` is not needed.
+    fn tracks(&self) -> bool {
+        self.heap.policy != Policy::Hints
     }
 
     /// Ends a bracket of the process that runs. What it stored is visible to device accesses that begin
@@ -169,84 +159,43 @@ impl Buffer {
     /// `EINVAL` if the range is not in the buffer.
     pub(super) fn end(buffer: &DmaBuf<Self>, access: Access, range: Range) -> Result {
         let range = range.within(buffer.size() as u64).map_err(|_| EINVAL)?;
-        let mm = mm::current();
-        let owner = mm.as_deref().map_or(brackets::KERNEL, brackets::owner);
-        let mut harvest = buffer.bracket.lock();
-        let Ended {
-            begun,
-            sync,
-            mistake,
-        } = {
+        let owner = brackets::current();
+        let mut harvest = buffer.tracks().then(|| buffer.bracket.lock());
+        let mut harvest = harvest
+            .as_mut()
+            .and_then(|harvest| (**harvest).as_deref_mut());
+        {
             let mut state = buffer.state.lock();
             state.stats.ends += 1;
-            state.brackets.ledger.end(Bracket {
+            let ended = state.brackets.ledger.end(Bracket {
                 owner,
                 access,
                 range,
-            })
-        };
-        if let Some(mistake) = mistake {
-            buffer.report(buffer, range.start(), Wrong::End(mistake));
+            });
+            if let Some(mistake) = ended.mistake {
+                let process = Process::current();
+                state.report(buffer, &process, range.start(), Wrong::End(mistake));
+            }
+            let begun = ended.begun.map_or(range, |begun| begun.range);
+            state.end(buffer, ended.sync, begun, harvest.as_deref_mut());
         }
-        let covered = begun.map_or(range, |begun| begun.range);
-        buffer.give_to_devices(buffer, sync.access, sync.range, covered, &mut harvest);
+        if let Some(harvest) = harvest {
+            buffer.sync_harvest(harvest);
+        }
         Ok(())
     }
 
-    /// Ends all brackets of processes that are gone.
-    fn bury_the_dead(&self, buffer: &DmaBuf<Self>, harvest: &mut Option<Harvest>) {
-        loop {
-            let dead = self.state.lock().brackets.take_dead();
-            let Some(dead) = dead else { return };
-            self.abandon(buffer, dead, harvest);
-        }
-    }
-
-    /// Ends all brackets of an owner who is gone: what it stored becomes visible to devices.
-    fn abandon(&self, buffer: &DmaBuf<Self>, owner: Owner, harvest: &mut Option<Harvest>) {
-        loop {
-            let left = self.state.lock().brackets.ledger.abandon(owner);
-            let Some(left) = left else { break };
-            self.report(buffer, left.range.start(), Wrong::LeftOpen(left.access));
-            self.give_to_devices(buffer, left.access, left.range, left.range, harvest);
-        }
-        self.state.lock().brackets.forget(owner);
-    }
-
-    fn begin_hinted(&self, buffer: &DmaBuf<Self>, access: Access, range: Range) {
-        let mut state = self.state.lock();
-        let State {
-            brackets,
-            devices,
-            stats,
-            ..
-        } = &mut *state;
-        let Some(memory) = self.between(devices) else {
-            return;
-        };
-        let size = buffer.size() as u64;
-        for run in Plan::begin(memory, size, access, range, &brackets.ledger) {
-            self.carry_out(buffer, run, devices, stats);
-        }
-    }
-
     /// What lies between CPU and devices now; `None` for nothing.
-    fn between(&self, devices: &[Arc<Table>]) -> Option<plan::Memory> {
-        let needed = || devices.iter().any(|device| device.needs_sync().is_some());
+    fn medium(&self, devices: &[Arc<Table>]) -> Option<plan::Memory> {
+        let needs_sync = || devices.iter().any(|device| device.needs_sync());
         // The DMA API takes any bytes, and sees to the ends of lines itself. It moves them as copies
         // where DMA bounces, and to clean a line there that the CPU did not store to would put old bytes
         // in place of a device's.
-        (self.heap.memory == Memory::Two || needed()).then_some(plan::Memory::Copies)
+        (self.heap.memory == Memory::Two || needs_sync()).then_some(plan::Memory::Copies)
     }
 
     /// Syncs one run of a plan, where hints decide.
-    fn carry_out(
-        &self,
-        buffer: &DmaBuf<Self>,
-        run: Run,
-        devices: &[Arc<Table>],
-        stats: &mut Stats,
-    ) {
+    fn sync(&self, buffer: &DmaBuf<Self>, run: Run, devices: &[Arc<Table>], stats: &mut Stats) {
         let (start, end) = (run.range.start() as usize, run.range.end() as usize);
         // The CPU's side has memory of its own, or is the same.
         let cpu = buffer
@@ -272,157 +221,36 @@ impl Buffer {
         }
     }
 
-    fn begin_tracked(
-        &self,
-        buffer: &DmaBuf<Self>,
-        access: Access,
-        range: Range,
-        harvest: &mut Harvest,
-    ) {
-        let gives_up = {
-            let mut state = self.state.lock();
-            if self.heap.policy == Policy::Checked {
-                // What was touched outside of a bracket is still mapped.
-                buffer.shoot_down(range.start() as usize, range.end() as usize);
-                false
-            } else {
-                let tracking = state.tracking.as_mut();
-                tracking.is_some_and(|tracking| tracking.begin_stores(access, range))
-            }
-        };
-        if gives_up {
-            return;
-        }
-        self.settle(buffer, harvest);
-        let mode = {
-            let mut state = self.state.lock();
-            let devices_write = state
-                .devices
-                .iter()
-                .any(|device| device.needs_sync().is_some_and(Direction::writes));
-            let Some(tracking) = &mut state.tracking else {
-                return;
-            };
-            if !devices_write || !tracking.is_active() {
-                return;
-            }
-            tracking.devices_may_have_written(range);
-            let mode = match self.heap.policy {
-                Policy::Checked => Mode::Track,
-                _ => tracking.begin_loads(range),
-            };
-            if mode == Mode::Track {
-                // Only what is really touched will be brought over, when it faults.
-                buffer.shoot_down(range.start() as usize, range.end() as usize);
-            }
-            mode
-        };
-        if mode == Mode::Full {
-            self.bring_over(range);
-        }
-    }
-
-    /// Takes the mappings for stores away that were left when brackets of stores ended. Devices have been
-    /// given what those stored; what open ones did, they are given now.
-    fn settle(&self, buffer: &DmaBuf<Self>, harvest: &mut Harvest) {
-        let stores = {
-            let mut state = self.state.lock();
-            let State {
-                brackets, tracking, ..
-            } = &mut *state;
-            let Some(tracking) = tracking else {
-                return;
-            };
-            let Some(hull) = tracking.take_lingering() else {
-                return;
-            };
-            tracking.harvest(hull, harvest);
-            buffer.shoot_down(hull.start() as usize, hull.end() as usize);
-            brackets.stores()
-        };
-        if stores {
-            self.hand_over(harvest);
-        } else {
-            harvest.clear();
-        }
-    }
-
     /// Brings over what devices may have written in `range`, a piece at a time.
     fn bring_over(&self, range: Range) {
         loop {
             let mut state = self.state.lock();
             let tracking = state.tracking.as_mut();
-            let Some(run) =
-                tracking.and_then(|tracking| tracking.take_device_newer(range, AT_ONCE))
-            else {
-                return;
-            };
+            let run = tracking.and_then(|tracking| tracking.take_device_newer(range, AT_ONCE));
+            let Some(run) = run else { return };
             state.sync_for_cpu(run);
         }
     }
 
-    /// When a bracket ends that covered the bytes of `covered`: makes stores to `range` visible to
-    /// devices, if it was one of stores.
-    fn give_to_devices(
-        &self,
-        buffer: &DmaBuf<Self>,
-        access: Access,
-        range: Range,
-        covered: Range,
-        harvest: &mut Option<Harvest>,
-    ) {
-        let Some(harvest) = harvest else {
-            if access.writes() {
-                let mut state = self.state.lock();
-                let State { devices, stats, .. } = &mut *state;
-                let Some(memory) = self.between(devices) else {
-                    return;
-                };
-                for run in Plan::end(memory, buffer.size() as u64, access, range) {
-                    self.carry_out(buffer, run, devices, stats);
-                }
-            }
-            return;
-        };
-        {
-            let mut state = self.state.lock();
-            let Some(tracking) = &mut state.tracking else {
-                return;
-            };
-            if self.heap.policy == Policy::Checked {
-                buffer.shoot_down(covered.start() as usize, covered.end() as usize);
-            }
-            tracking.end_loads();
-            if !access.writes() || !tracking.is_active() {
-                return;
-            }
-            // What the END leaves out would pass for stored to until some other bracket ends, and keep
-            // what devices write there from the CPU.
-            let range = range.hull(covered);
-            if let Some(hull) = tracking.harvest_at_end(range, harvest) {
-                buffer.shoot_down(hull.start() as usize, hull.end() as usize);
-            }
-            tracking.end_stores(range, harvest);
-        }
-        self.hand_over(harvest);
-    }
-
     /// Syncs what was harvested for the devices that need it. Page faults do not wait for it.
-    fn hand_over(&self, harvest: &mut Harvest) {
-        let mut needed = false;
+    fn sync_harvest(&self, harvest: &mut Harvest) {
+        if harvest.runs().next().is_none() {
+            return;
+        }
+        let mut needs_sync = false;
         let mut index = 0;
         // Nobody attaches or detaches meanwhile: `bracket` is held.
         while let Some(device) = self.device(index) {
-            if device.needs_sync().is_some() {
-                needed = true;
-                for run in harvest.all() {
+            if device.needs_sync() {
+                needs_sync = true;
+                for run in harvest.runs() {
                     device.sync_for_device(run.start() as usize, run.end() as usize);
                 }
             }
             index += 1;
         }
-        if needed {
-            let bytes = harvest.all().map(Range::len).sum::<u64>();
+        if needs_sync {
+            let bytes = harvest.runs().map(Range::len).sum::<u64>();
             self.state.lock().stats.bytes_to_device += bytes;
         }
         harvest.clear();
@@ -431,20 +259,12 @@ impl Buffer {
     fn device(&self, index: usize) -> Option<Arc<Table>> {
         self.state.lock().devices.get(index).cloned()
     }
-
-    /// Writes down what a process did wrong to a checked buffer.
-    fn report(&self, buffer: &DmaBuf<Self>, offset: u64, wrong: Wrong) {
-        let Some(log) = &self.log else { return };
-        self.state.lock().stats.violations += 1;
-        log.add(record(buffer, offset, wrong));
-    }
 }
 
-/// What the process that runs did wrong.
-fn record(buffer: &DmaBuf<Buffer>, offset: u64, wrong: Wrong) -> Record {
+fn record(buffer: &DmaBuf<Buffer>, process: &Process, offset: u64, wrong: Wrong) -> Record {
     Record {
-        pid: current!().tgid(),
-        comm: mm::comm(),
+        pid: process.pid,
+        comm: process.comm,
         inode: buffer.inode(),
         name: buffer.name(),
         offset,
@@ -453,10 +273,146 @@ fn record(buffer: &DmaBuf<Buffer>, offset: u64, wrong: Wrong) -> Record {
 }
 
 impl State {
+    /// Writes down that the process that runs has begun a bracket.
+    fn open(&mut self, access: Access, range: Range) -> Result {
+        let owner = brackets::current();
+        self.brackets.begin(Bracket {
+            owner,
+            access,
+            range,
+        })?;
+        self.stats.begins += 1;
+        Ok(())
+    }
+
+    /// Does what has to be done before a bracket of `access` over `range` begins. Whether pages that
+    /// devices may have written are left until they are touched, or to be brought over now.
+    fn begin(&mut self, buffer: &DmaBuf<Buffer>, access: Access, range: Range) -> Mode {
+        self.reap(buffer);
+        let State {
+            brackets,
+            tracking,
+            devices,
+            stats,
+        } = self;
+        let Some(tracking) = tracking else {
+            let size = buffer.size() as u64;
+            if let Some(medium) = buffer.medium(devices) {
+                for run in Plan::begin(medium, size, access, range, &brackets.ledger) {
+                    buffer.sync(buffer, run, devices, stats);
+                }
+            }
+            return Mode::Track;
+        };
+        let is_checked = buffer.heap.policy == Policy::Checked;
+        if is_checked {
+            // What was touched outside of a bracket is still mapped.
+            shoot_down(buffer, range);
+        } else if tracking.begin_stores(access, range) {
+            return Mode::Track;
+        }
+        let devices_write = devices.iter().any(|device| device.hides_writes());
+        if let Some(hull) = tracking.settle(brackets, range, devices_write) {
+            shoot_down(buffer, hull);
+        }
+        if !devices_write || !tracking.is_active() {
+            return Mode::Track;
+        }
+        tracking.devices_may_have_written(range);
+        if buffer.is_vmapped() {
+            // Who accesses it there never faults.
+            return Mode::Full;
+        }
+        let mode = if is_checked {
+            Mode::Track
+        } else {
+            tracking.begin_loads(range)
+        };
+        if mode == Mode::Track {
+            shoot_down(buffer, range);
+        }
+        mode
+    }
+
+    /// Does what has to be done when a bracket ends that began over `begun`, and its END amounts to
+    /// `sync`. What was tracked is in `harvest` afterwards, to be synced.
+    fn end(
+        &mut self,
+        buffer: &DmaBuf<Buffer>,
+        sync: Bracket,
+        begun: Range,
+        harvest: Option<&mut Harvest>,
+    ) {
+        let State {
+            tracking,
+            devices,
+            stats,
+            ..
+        } = self;
+        let (Some(tracking), Some(harvest)) = (tracking, harvest) else {
+            if let Some(medium) = buffer.medium(devices) {
+                for run in Plan::end(medium, buffer.size() as u64, sync.access, sync.range) {
+                    buffer.sync(buffer, run, devices, stats);
+                }
+            }
+            return;
+        };
+        if buffer.heap.policy == Policy::Checked {
+            shoot_down(buffer, begun);
+        }
+        if sync.access.reads() {
+            tracking.end_loads();
+        }
+        if !sync.access.writes() || !tracking.is_active() {
+            return;
+        }
+        if buffer.is_vmapped() {
+            // No fault has told what was stored there.
+            tracking.may_be_stored_to(sync.range);
+        }
+        if let Some(hull) = tracking.end_stores(sync.range, begun, harvest) {
+            shoot_down(buffer, hull);
+        }
+    }
+
+    /// Takes what was stored to the range of an open bracket so far, to be synced.
+    fn flush(&mut self, buffer: &DmaBuf<Buffer>, open: Bracket, harvest: Option<&mut Harvest>) {
+        if let (Some(tracking), Some(harvest)) = (&mut self.tracking, harvest) {
+            if let Some(hull) = tracking.harvest(open.range, harvest) {
+                shoot_down(buffer, hull);
+            }
+        } else {
+            self.end(buffer, open, open.range, None);
+        }
+    }
+
+    /// Ends the brackets of processes that ended without a mapping of the buffer: devices have been given
+    /// what they stored when they unmapped it.
+    fn reap(&mut self, buffer: &DmaBuf<Buffer>) {
+        while let Some(dead) = self.brackets.take_dead() {
+            self.abandon(buffer, &dead);
+        }
+    }
+
+    /// Ends all brackets of a process that is gone.
+    fn abandon(&mut self, buffer: &DmaBuf<Buffer>, process: &Process) {
+        while let Some(left) = self.brackets.ledger.abandon(process.owner()) {
+            let wrong = Wrong::LeftOpen(left.access);
+            self.report(buffer, process, left.range.start(), wrong);
+        }
+    }
+
+    /// Writes down what a process did wrong to a checked buffer.
+    fn report(&mut self, buffer: &DmaBuf<Buffer>, process: &Process, offset: u64, wrong: Wrong) {
+        if let Some(log) = &buffer.log {
+            self.stats.violations += 1;
+            log.add(record(buffer, process, offset, wrong));
+        }
+    }
+
     /// Brings `run` over from the devices that write and need syncs.
     fn sync_for_cpu(&mut self, run: Range) {
-        let writing = |device: &&Arc<Table>| device.needs_sync().is_some_and(Direction::writes);
-        for device in self.devices.iter().filter(writing) {
+        for device in self.devices.iter().filter(|device| device.hides_writes()) {
             device.sync_for_cpu(run.start() as usize, run.end() as usize);
         }
         self.stats.bytes_from_device += run.len();
@@ -469,20 +425,55 @@ impl State {
             return None;
         }
         let here = open().filter(|open| open.owner == owner && open.range.overlaps(page));
-        Some(Wrong::Access(
-            access,
-            here.map(|open| open.access).reduce(Access::union),
-        ))
+        let allowed = here.map(|open| open.access).reduce(Access::union);
+        Some(Wrong::Access(access, allowed))
+    }
+
+    /// Shows the page of a fault, whose bytes are the newest, and what may be shown along with it: for
+    /// loads at most `around` pages.
+    fn show(&mut self, fault: &Fault<'_>, touched: Range, around: usize) -> Answer {
+        let Some(tracking) = &mut self.tracking else {
+            return Answer::Bus;
+        };
+        let (page, mapped) = (fault.page(), fault.mapped());
+        if fault.stores() || !tracking.is_active() {
+            let window = tracking.window(page, &mapped, self.brackets.storing(touched));
+            let Some(bytes) = tracking::bytes(&window) else {
+                return Answer::Bus;
+            };
+            while let Some(run) = self.take_device_newer(bytes) {
+                self.sync_for_cpu(run);
+            }
+            match &mut self.tracking {
+                Some(tracking) if tracking.is_active() => tracking.may_be_stored_to(bytes),
+                _ => {}
+            }
+            return fault.show_writable(window);
+        }
+        let start = page / around * around;
+        for other in start.max(mapped.start)..(start + around).min(mapped.end) {
+            if other == page || tracking.is_equal(other) {
+                match fault.show(other) {
+                    Answer::Shown => {}
+                    failed if other == page => return failed,
+                    // It will fault when it is touched.
+                    _ => break,
+                }
+            }
+        }
+        Answer::Shown
+    }
+
+    fn take_device_newer(&mut self, range: Range) -> Option<Range> {
+        self.tracking
+            .as_mut()?
+            .take_device_newer(range, range.len())
     }
 }
 
 impl Exporter for Buffer {
     type Cpu = Bracketed;
     type Attachment = Table;
-
-    fn ops() -> &'static Ops<Self> {
-        &OPS
-    }
 
     fn name(&self) -> &'static CStr {
         self.heap.name
@@ -502,10 +493,12 @@ impl Exporter for Buffer {
     fn detach(buffer: &DmaBuf<Self>, table: &Arc<Table>) {
         let _bracket = buffer.bracket.lock();
         let mut state = buffer.state.lock();
-        state.devices.retain(|device| !Arc::ptr_eq(device, table));
-        let is_last = state.devices.is_empty();
-        if let (Policy::Tracked, true, Some(tracking)) =
-            (buffer.heap.policy, is_last, &mut state.tracking)
+        let State {
+            devices, tracking, ..
+        } = &mut *state;
+        devices.retain(|device| !Arc::ptr_eq(device, table));
+        if let (Policy::Tracked, Some(tracking), true) =
+            (buffer.heap.policy, tracking, devices.is_empty())
         {
             tracking.deactivate();
         }
@@ -513,67 +506,62 @@ impl Exporter for Buffer {
 
     fn map<'a>(buffer: &DmaBuf<Self>, table: &'a Table, direction: Direction) -> Result<&'a Table> {
         let mut harvest = buffer.bracket.lock();
+        table.map(direction)?;
         let Some(harvest) = &mut *harvest else {
-            table.map(direction, AtMap::SyncAll)?;
             return Ok(table);
         };
-        table.map(direction, AtMap::SyncNothing)?;
-        if table.needs_sync().is_some() {
+        if table.needs_sync() {
             {
                 let mut state = buffer.state.lock();
                 let Some(tracking) = &mut state.tracking else {
                     return Ok(table);
                 };
-                let whole = Range::new(0, buffer.size() as u64).map_err(|_| EINVAL)?;
-                tracking.activate();
-                // Nothing lingers in what is shot down.
-                tracking.take_lingering();
-                if tracking.harvest(whole, harvest).is_some() {
+                if tracking.activate() {
+                    // What was stored since the device got it, nobody has followed.
+                    let whole = whole(buffer)?;
+                    tracking.harvest(whole, harvest);
                     buffer.shoot_down(0, buffer.size());
                 }
             }
-            buffer.hand_over(harvest);
+            buffer.sync_harvest(harvest);
         }
         Ok(table)
     }
 
     fn unmap(buffer: &DmaBuf<Self>, table: &Table) {
-        let mut harvest = buffer.bracket.lock();
-        if table.needs_sync().is_some_and(Direction::writes) {
-            if let (Some(harvest), Ok(whole)) = (&mut *harvest, Range::new(0, buffer.size() as u64))
-            {
-                // What the device wrote is only to be had as long as it is mapped.
-                buffer.settle(buffer, harvest);
-                if let Some(tracking) = &mut buffer.state.lock().tracking {
-                    tracking.devices_may_have_written(whole);
+        let harvest = buffer.bracket.lock();
+        let (Some(_), true, Ok(whole)) = (&*harvest, table.hides_writes(), whole(buffer)) else {
+            return table.unmap(AtUnmap::SyncAll);
+        };
+        // What the device wrote is only to be had as long as it is mapped; and what the CPU stores
+        // meanwhile is not to be gone over.
+        {
+            let mut state = buffer.state.lock();
+            let State {
+                brackets, tracking, ..
+            } = &mut *state;
+            if let Some(tracking) = tracking {
+                if let Some(hull) = tracking.settle(brackets, whole, true) {
+                    shoot_down(buffer, hull);
                 }
-                buffer.bring_over(whole);
+                tracking.devices_may_have_written(whole);
             }
         }
-        table.unmap();
+        buffer.bring_over(whole);
+        table.unmap(AtUnmap::SyncNothing);
     }
 
-    fn vmap(buffer: &DmaBuf<Self>) -> Result<NonNull<c_void>> {
-        let mapping = KernelMapping::new(buffer.memory.clone())?;
-        let address = mapping.address();
-        buffer.state.lock().vmap = Some(mapping);
-        Ok(address)
+    fn vmap(buffer: &DmaBuf<Self>) -> &Arc<Pages> {
+        &buffer.memory
     }
+}
 
-    fn vunmap(buffer: &DmaBuf<Self>) {
-        let mapping = {
-            let mut state = buffer.state.lock();
-            let whole = Range::new(0, buffer.size() as u64);
-            // Who had it mapped may have stored anywhere, and no fault tells.
-            if let (Some(tracking), Ok(whole)) = (&mut state.tracking, whole) {
-                if tracking.is_active() {
-                    tracking.may_be_stored_to(whole);
-                }
-            }
-            state.vmap.take()
-        };
-        drop(mapping);
-    }
+fn shoot_down(buffer: &DmaBuf<Buffer>, range: Range) {
+    buffer.shoot_down(range.start() as usize, range.end() as usize);
+}
+
+fn whole(buffer: &DmaBuf<Buffer>) -> Result<Range> {
+    Range::new(0, buffer.size() as u64).map_err(|_| EINVAL)
 }
 
 impl CpuAccess for Buffer {
@@ -585,13 +573,19 @@ impl CpuAccess for Buffer {
     }
 
     fn begin_cpu_access(buffer: &DmaBuf<Self>, direction: Direction) -> Result {
-        let whole = Range::new(0, buffer.size() as u64).map_err(|_| EINVAL)?;
-        Buffer::begin(buffer, access(direction), whole)
+        let (access, range) = (access(direction), whole(buffer)?);
+        if !buffer.tracks() {
+            let mut state = buffer.state.lock();
+            if buffer.medium(&state.devices).is_none() {
+                // There is nothing to do, and the kernel waits for devices itself after this.
+                return state.open(access, range);
+            }
+        }
+        Buffer::begin(buffer, access, range)
     }
 
     fn end_cpu_access(buffer: &DmaBuf<Self>, direction: Direction) -> Result {
-        let whole = Range::new(0, buffer.size() as u64).map_err(|_| EINVAL)?;
-        Buffer::end(buffer, access(direction), whole)
+        Buffer::end(buffer, access(direction), whole(buffer)?)
     }
 }
 
@@ -607,7 +601,7 @@ fn access(direction: Direction) -> Access {
 impl Mapped for Buffer {
     fn fault(buffer: &DmaBuf<Self>, fault: &Fault<'_>) -> Answer {
         let page = fault.page();
-        let Some(bytes) = tracking::bytes(&(page..page + 1)) else {
+        let Some(touched) = tracking::bytes(&(page..page + 1)) else {
             return Answer::Bus;
         };
         let access = if fault.stores() {
@@ -615,82 +609,63 @@ impl Mapped for Buffer {
         } else {
             Access::Read
         };
-        let mut state = buffer.state.lock();
-        state.stats.faults += 1;
-        if let Some(log) = &buffer.log {
-            let owner = brackets::owner(fault.mm());
-            if let Some(wrong) = state.violation(owner, access, bytes) {
-                state.stats.violations += 1;
-                log.add(record(buffer, bytes.start(), wrong));
-                if *crate::module_parameters::sigbus.value_ref() {
-                    return Answer::Bus;
-                }
-            }
-        }
-        let Some(tracking) = &mut state.tracking else {
-            return Answer::Bus;
-        };
-        if let Some(run) = tracking.take_touched(bytes) {
-            state.sync_for_cpu(run);
-        }
         let is_checked = buffer.heap.policy == Policy::Checked;
-        state.show(fault, if is_checked { 1 } else { AROUND })
+        let (answer, wrong) = {
+            let mut state = buffer.state.lock();
+            state.stats.faults += 1;
+            let owner = brackets::owner(fault.mm());
+            let wrong = if is_checked {
+                state.violation(owner, access, touched)
+            } else {
+                None
+            };
+            state.stats.violations += u64::from(wrong.is_some());
+            if wrong.is_some() && *crate::module_parameters::sigbus.value_ref() {
+                (Answer::Bus, wrong)
+            } else {
+                let tracking = state.tracking.as_mut();
+                if let Some(run) = tracking.and_then(|tracking| tracking.take_touched(touched)) {
+                    state.sync_for_cpu(run);
+                }
+                (
+                    state.show(fault, touched, if is_checked { 1 } else { AROUND }),
+                    wrong,
+                )
+            }
+        };
+        if let (Some(log), Some(wrong)) = (&buffer.log, wrong) {
+            log.add(record(buffer, &Process::current(), touched.start(), wrong));
+        }
+        answer
     }
 
     fn unmapped(buffer: &DmaBuf<Self>, mm: &Mm) {
-        // A process that unmaps the buffer inside of a bracket may still end it.
+        let owner = brackets::owner(mm);
+        let mut bracket = buffer.bracket.lock();
+        let mut harvest = (*bracket).as_deref_mut();
+        // Devices get what was stored: afterwards nobody knows of it who could give it to them.
+        let mut index = 0;
+        loop {
+            {
+                let mut state = buffer.state.lock();
+                let Some(open) = state.brackets.nth(owner, index) else {
+                    break;
+                };
+                if open.access.writes() {
+                    state.flush(buffer, open, harvest.as_deref_mut());
+                }
+            }
+            if let Some(harvest) = &mut harvest {
+                buffer.sync_harvest(harvest);
+            }
+            index += 1;
+        }
+        // While it lives it may still end them.
         if mm::is_dead(mm) {
-            let mut harvest = buffer.bracket.lock();
-            buffer.abandon(buffer, brackets::owner(mm), &mut harvest);
-        }
-    }
-}
-
-impl State {
-    /// Shows the page of a fault, whose bytes are the newest, and what may be shown along with it:
-    /// for loads at most `around` pages.
-    fn show(&mut self, fault: &Fault<'_>, around: usize) -> Answer {
-        let Some(tracking) = &mut self.tracking else {
-            return Answer::Bus;
-        };
-        let (page, mapped) = (fault.page(), fault.mapped());
-        let touched = tracking::bytes(&(page..page + 1));
-        if fault.stores() || !tracking.is_active() {
-            let here = |open: &&Bracket| {
-                open.access.writes() && touched.is_some_and(|page| open.range.overlaps(page))
-            };
-            let bracket = self
-                .brackets
-                .ledger
-                .open()
-                .find(here)
-                .map(|open| open.range);
-            let window = tracking.window(page, &mapped, bracket);
-            let Some(bytes) = tracking::bytes(&window) else {
-                return Answer::Bus;
-            };
-            while let Some(run) = tracking.take_device_newer(bytes, bytes.len()) {
-                for device in &self.devices {
-                    device.sync_for_cpu(run.start() as usize, run.end() as usize);
-                }
-                self.stats.bytes_from_device += run.len();
-            }
-            if tracking.is_active() {
-                tracking.may_be_stored_to(bytes);
-            }
-            return fault.show_writable(window);
-        }
-        let start = page / around * around;
-        for other in start.max(mapped.start)..(start + around).min(mapped.end) {
-            if other == page || tracking.is_equal(other) {
-                match fault.show(other) {
-                    Answer::Shown => {}
-                    failed if other == page => return failed,
-                    // It will fault when it is touched.
-                    _ => break,
-                }
+            let mut state = buffer.state.lock();
+            if let Some(process) = state.brackets.take(owner) {
+                state.abandon(buffer, &process);
             }
         }
-        Answer::Shown
     }
 }

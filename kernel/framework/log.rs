@@ -142,11 +142,12 @@ pub(crate) struct Log {
 pub(super) struct Position(u64);
 
 impl Log {
-    pub(crate) fn new() -> impl PinInit<Self, Error> {
-        try_pin_init!(Log {
-            inner <- new_mutex!(Inner { kept: KVVec::new(), next: 0, since: None, messages: 0 }),
+    pub(crate) fn new() -> Result<impl PinInit<Self, Error>> {
+        let kept = KVVec::with_capacity(KEPT, GFP_KERNEL)?;
+        Ok(try_pin_init!(Log {
+            inner <- new_mutex!(Inner { kept, next: 0, since: None, messages: 0 }),
             added <- new_condvar!(),
-        })
+        }))
     }
 
     /// Keeps a record, and tells it in the kernel's log.
@@ -155,9 +156,9 @@ impl Log {
         let place = (inner.next % KEPT as u64) as usize;
         if let Some(old) = inner.kept.get_mut(place) {
             *old = record;
-        } else if inner.kept.push(record, GFP_KERNEL).is_err() {
-            // It is still counted for its buffer.
-            return;
+        } else {
+            // The room was made in `new`.
+            let _ = inner.kept.push_within_capacity(record);
         }
         inner.next += 1;
         inner.tell(&record);

@@ -4,18 +4,17 @@
 //! the records of checked buffers. `uapi/include/dmabuf.h` says what each call does.
 
 use kernel::fs::file::flags::{O_ACCMODE, O_CLOEXEC};
-use kernel::fs::{File, Kiocb};
+use kernel::fs::file::FileDescriptorReservation;
 use kernel::ioctl::_IOC_SIZE;
 use kernel::iov::IovIterDest;
-use kernel::miscdevice::{MiscDevice, MiscDeviceRegistration};
 use kernel::page::page_align;
 use kernel::prelude::*;
 use kernel::sync::{new_mutex, Arc, Mutex};
 use kernel::transmute::{AsBytes, FromBytes};
-use kernel::uaccess::{UserPtr, UserSlice};
+use kernel::uaccess::{UserPtr, UserSlice, UserSliceWriter};
 
 use crate::abstractions::dma_buf::{DmaBuf, Owned, NAME_LEN};
-use crate::abstractions::misc::{self, with_data};
+use crate::abstractions::misc;
 use crate::framework::buffer::{Buffer, Stats};
 use crate::framework::device_only::DeviceOnly;
 use crate::framework::log::{Log, Position};
@@ -40,67 +39,83 @@ pub(crate) struct Node {
     position: Mutex<Position>,
 }
 
-with_data!(Node, Arc<Log>);
+impl misc::Node for Node {
+    type Data = Arc<Log>;
 
-#[vtable]
-impl MiscDevice for Node {
-    type Ptr = Pin<KBox<Self>>;
-
-    fn open(_: &File, device: &MiscDeviceRegistration<Self>) -> Result<Self::Ptr> {
-        let log = misc::data(device).clone();
-        let end = log.end();
-        KBox::try_pin_init(
-            try_pin_init!(Node { log, position <- new_mutex!(end) }),
-            GFP_KERNEL,
-        )
+    fn open(log: &Arc<Log>) -> impl PinInit<Self, Error> {
+        let (log, end) = (log.clone(), log.end());
+        try_pin_init!(Node { log, position <- new_mutex!(end) })
     }
 
-    fn read_iter(kiocb: Kiocb<'_, Self::Ptr>, out: &mut IovIterDest<'_>) -> Result<usize> {
-        let node = kiocb.file();
+    fn read(
+        self: Pin<&Self>,
+        _position: &mut i64,
+        nonblocking: bool,
+        out: &mut IovIterDest<'_>,
+    ) -> Result<usize> {
         loop {
-            let read = node.read(out)?;
+            let read = self.read_lines(out)?;
             if read > 0 || out.is_empty() {
                 return Ok(read);
             }
-            if misc::is_nonblocking(&kiocb) {
+            if nonblocking {
                 return Err(EAGAIN);
             }
-            let position = *node.position.lock();
-            node.log.wait(position)?;
+            let position = *self.position.lock();
+            self.log.wait(position)?;
         }
     }
 
-    fn ioctl(node: Pin<&Self>, _: &File, command: u32, argument: usize) -> Result<isize> {
+    fn ioctl(self: Pin<&Self>, command: u32, argument: usize) -> Result<isize> {
         let argument = UserSlice::new(UserPtr::from_addr(argument), _IOC_SIZE(command));
         match command {
-            DMABUF_DEVICE_QUERY => answer(argument, |asked: &mut DmabufDeviceQuery| {
+            DMABUF_DEVICE_QUERY => {
+                let (mut asked, writer) = read::<DmabufDeviceQuery>(argument)?;
                 asked.query = with_buffer(asked.fd, asked.pad, |buffer| Ok(query(buffer)))?;
-                Ok(())
-            }),
-            DMABUF_DEVICE_ALLOC => answer(argument, |asked: &mut DmabufDeviceAlloc| {
-                asked.fd = allocate(asked, &node.log)?;
-                Ok(())
-            }),
-            DMABUF_DEVICE_STATS => answer(argument, |asked: &mut DmabufDeviceStats| {
-                *asked = with_buffer(asked.fd, asked.pad, |buffer| Ok(stats(asked, buffer)))?;
-                Ok(())
-            }),
+                write(writer, &asked)?;
+            }
+            DMABUF_DEVICE_STATS => {
+                let (asked, writer) = read::<DmabufDeviceStats>(argument)?;
+                let stats = with_buffer(asked.fd, asked.pad, |buffer| Ok(stats(buffer)))?;
+                write(
+                    writer,
+                    &DmabufDeviceStats {
+                        fd: asked.fd,
+                        ..stats
+                    },
+                )?;
+            }
+            DMABUF_DEVICE_ALLOC => {
+                let (asked, writer) = read::<DmabufDeviceAlloc>(argument)?;
+                let buffer = allocate(&asked, &self.log)?;
+                let fd = FileDescriptorReservation::get_unused_fd_flags(asked.fd_flags)?;
+                write(
+                    writer,
+                    &DmabufDeviceAlloc {
+                        fd: fd.reserved_fd() as i32,
+                        ..asked
+                    },
+                )?;
+                // Last: who has a descriptor of it has it for good.
+                fd.fd_install(buffer.into_file());
+            }
             DMABUF_DEVICE_SYNC_RANGE => {
-                let asked: DmabufDeviceSyncRange = read(argument)?;
+                let (asked, _) = read::<DmabufDeviceSyncRange>(argument)?;
                 let DmaBufSyncRange { flags, offset, len } = asked.sync;
                 with_buffer(asked.fd, asked.pad, |buffer| {
                     sync(buffer, flags, offset, len)
-                })
+                })?;
             }
             DMABUF_DEVICE_SYNC_PARTIAL => {
-                let asked: DmabufDeviceSyncPartial = read(argument)?;
+                let (asked, _) = read::<DmabufDeviceSyncPartial>(argument)?;
                 let DmaBufSyncPartial { flags, offset, len } = asked.sync;
+                let (offset, len) = (offset.into(), len.into());
                 with_buffer(asked.fd, asked.pad, |buffer| {
-                    sync(buffer, flags, offset.into(), len.into())
-                })
+                    sync(buffer, flags, offset, len)
+                })?;
             }
-            _ => Err(ENOTTY),
-        }?;
+            _ => return Err(ENOTTY),
+        }
         Ok(0)
     }
 }
@@ -108,7 +123,7 @@ impl MiscDevice for Node {
 impl Node {
     /// Reads lines as long as there are some and they fit. `EINVAL` if not even one fits: a line is
     /// read in one piece.
-    fn read(&self, out: &mut IovIterDest<'_>) -> Result<usize> {
+    fn read_lines(&self, out: &mut IovIterDest<'_>) -> Result<usize> {
         let mut read = 0;
         let mut position = self.position.lock();
         loop {
@@ -130,16 +145,14 @@ impl Node {
     }
 }
 
-fn read<T: FromBytes>(argument: UserSlice) -> Result<T> {
-    argument.reader().read()
+/// Reads an argument; where it is, the answer can be written to.
+fn read<T: FromBytes>(argument: UserSlice) -> Result<(T, UserSliceWriter)> {
+    let (mut reader, writer) = argument.reader_writer();
+    Ok((reader.read()?, writer))
 }
 
-/// Reads an argument, and writes it back with the answer in it.
-fn answer<T: FromBytes + AsBytes>(argument: UserSlice, f: impl FnOnce(&mut T) -> Result) -> Result {
-    let (mut reader, mut writer) = argument.reader_writer();
-    let mut value = reader.read()?;
-    f(&mut value)?;
-    writer.write(&value)
+fn write<T: AsBytes>(mut writer: UserSliceWriter, answer: &T) -> Result {
+    writer.write(answer)
 }
 
 /// A buffer of this module's, of either kind.
@@ -201,13 +214,12 @@ fn query(buffer: &Any<'_>) -> DmaBufQuery {
     }
 }
 
-fn stats(asked: &DmabufDeviceStats, buffer: &Any<'_>) -> DmabufDeviceStats {
+fn stats(buffer: &Any<'_>) -> DmabufDeviceStats {
     let stats = match buffer {
         Any::Mappable(buffer) => buffer.stats(),
         Any::DeviceOnly(_) => Stats::default(),
     };
     DmabufDeviceStats {
-        fd: asked.fd,
         begins: stats.begins,
         ends: stats.ends,
         bytes_to_device: stats.bytes_to_device,
@@ -240,7 +252,8 @@ fn sync(buffer: &Any<'_>, flags: u64, offset: u64, len: u64) -> Result {
     }
 }
 
-fn allocate(asked: &DmabufDeviceAlloc, log: &Arc<Log>) -> Result<i32> {
+/// `ENOENT` for a heap that there is not; otherwise as `DMA_HEAP_IOCTL_ALLOC`.
+fn allocate(asked: &DmabufDeviceAlloc, log: &Arc<Log>) -> Result<Owned> {
     const ALLOWED: u32 = O_ACCMODE | O_CLOEXEC;
     let len = usize::try_from(asked.len)
         .ok()
@@ -255,6 +268,5 @@ fn allocate(asked: &DmabufDeviceAlloc, log: &Arc<Log>) -> Result<i32> {
         .next()
         .unwrap_or_default();
     let heap = heaps::find(name).ok_or(ENOENT)?;
-    heap.allocate(log, len, asked.fd_flags)?
-        .into_fd(asked.fd_flags)
+    heap.allocate(log, len, asked.fd_flags)
 }
