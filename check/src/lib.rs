@@ -3,6 +3,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
+//! | [`elf`] | which programs it can be preloaded into |
 //! | [`rules`] | what can be found: ids, explanations, fixes |
 //! | `engine` | what runs inside of the program: it guards mappings and writes records |
 //! | [`record`] | the file that it writes |
@@ -11,6 +12,7 @@
 //! The engine is for x86-64 alone: it decodes the processor's page faults and has it step single
 //! instructions.
 
+pub mod elf;
 pub mod record;
 pub mod rules;
 

@@ -63,6 +63,20 @@ impl Violation {
         }
     }
 
+    /// What it is, where it is no access: in the words of the kernel module's device.
+    pub fn mistake(&self) -> Option<&'static str> {
+        Some(match self {
+            Violation::Access { .. } => return None,
+            Violation::Mistake { mistake: Mistake::NotBegun, .. } => "end-without-start",
+            Violation::Mistake { mistake: Mistake::OtherDirection { .. }, .. } => {
+                "end-other-direction"
+            }
+            Violation::Mistake { mistake: Mistake::OtherRange { .. }, .. } => "end-other-range",
+            Violation::LeftOpen { .. } => "start-without-end",
+            Violation::Conflict { .. } => "conflict",
+        })
+    }
+
     /// The direction of the access, where there is one.
     pub fn access(&self) -> Option<Access> {
         match *self {

@@ -45,6 +45,8 @@ struct ViolationReport {
     what: String,
     pid: Option<u32>,
     access: Option<String>,
+    /// Which mistake it is, where it is no access: the words of the kernel module's device.
+    mistake: Option<&'static str>,
     offset: Option<u64>,
     len: Option<u64>,
     count: u64,
@@ -101,6 +103,7 @@ impl ViolationReport {
             what: violation.to_string(),
             pid: violation.owner().and_then(owner::pid),
             access: violation.access().map(|access| access.to_string()),
+            mistake: violation.mistake(),
             offset: violation.range().map(|range| range.start()),
             len: violation.range().map(|range| range.len()),
             count: match violation {

@@ -5,7 +5,7 @@
 use super::calls::wait;
 use super::signal::Context;
 use super::start::{self, FOLDER, PRELOAD};
-use super::sys;
+use super::{reach, sys};
 
 /// Where a variable of the environment that the engine needs is.
 #[derive(Default)]
@@ -19,6 +19,13 @@ struct Environment {
 
 /// Carries out `execve(2)` or `execveat(2)`.
 pub fn execute(program: &Context, number: i64, mut args: [usize; 6]) -> isize {
+    let (folder, path) = reach::target(number, program);
+    let target = reach::look(folder, path);
+    if !target.can_be_preloaded()
+        && let Err(refused) = reach::make_way(target)
+    {
+        return refused;
+    }
     let at = if number == libc::SYS_execve { 2 } else { 3 };
     let Some(paths) = start::paths() else { return wait(program, number, args) };
     let variables = args[at];

@@ -57,6 +57,11 @@ impl Span {
         Span { first: (start >> 16) as u32, last: ((end - 1) >> 16) as u32 }
     }
 
+    /// Whether all of it is at this address or above.
+    pub const fn holds_nothing_below(self, address: usize) -> bool {
+        self.first as usize >= address >> 16
+    }
+
     /// Whether an address is in it.
     pub const fn holds(self, address: usize) -> bool {
         let unit = (address >> 16) as u64;

@@ -11,6 +11,7 @@
 //! | [`filter`] | which calls are trapped, as programs for the kernel |
 //! | [`signal`] | the three handlers, and the program's own |
 //! | [`calls`], [`transfer`], [`execute`] | each trapped call, carried out and booked |
+//! | [`reach`] | whether what is executed can be preloaded |
 //! | [`identify`] | which buffer a descriptor is of |
 //! | [`state`] | what is known, and every decision |
 //! | [`brackets`], [`pages`], [`sample`], [`place`] | its parts |
@@ -28,6 +29,7 @@ mod lock;
 mod log;
 mod pages;
 mod place;
+mod reach;
 mod sample;
 mod signal;
 mod start;

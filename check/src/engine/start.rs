@@ -170,7 +170,7 @@ const NEAR: usize = 1 << 30;
 /// Where libraries that are loaded later go: below those that are there, the kernel fills from above.
 const MARGIN: usize = 1 << 30;
 /// Programs that are not position-independent are below this address.
-const LOW: usize = 1 << 28;
+pub const LOW: usize = 1 << 28;
 
 /// The parts of the address space that this program's code is in, or will be loaded to.
 fn find_code(each: &mut impl FnMut(Span)) {

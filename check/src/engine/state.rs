@@ -201,6 +201,12 @@ impl State {
         self.places.take(registers, &self.code);
     }
 
+    /// Whether calls are trapped that come from where programs are that are not independent of their
+    /// position.
+    pub fn traps_low(&self) -> bool {
+        self.code.iter().any(|span| !span.holds_nothing_below(super::start::LOW))
+    }
+
     // --- buffers -------------------------------------------------------------------------------
 
     /// The buffer with this device and inode.

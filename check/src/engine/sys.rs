@@ -212,8 +212,12 @@ pub struct File(i32);
 impl File {
     /// Opens a path, which ends with a NUL.
     pub fn open(path: &[u8], flags: i32) -> core::result::Result<File, Errno> {
+        File::open_at(libc::AT_FDCWD as usize, path, flags)
+    }
+
+    /// The same, relative to a folder.
+    pub fn open_at(at: usize, path: &[u8], flags: i32) -> core::result::Result<File, Errno> {
         debug_assert_eq!(path.last(), Some(&0));
-        let at = libc::AT_FDCWD as usize;
         let flags = (flags | libc::O_CLOEXEC) as usize;
         call(libc::SYS_openat, [at, path.as_ptr() as usize, flags, 0, 0, 0])
             .map(|fd| File(fd as i32))
@@ -280,6 +284,23 @@ pub fn allocate(len: usize) -> Result {
     let access = (libc::PROT_READ | libc::PROT_WRITE) as usize;
     let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE) as usize;
     call(libc::SYS_mmap, [0, len, access, flags, usize::MAX, 0])
+}
+
+/// Looks at what [`allocate`] gave, as long as nobody else does.
+pub fn with_memory<T>(address: usize, len: usize, look: impl FnOnce(&mut [u8]) -> T) -> T {
+    // SAFETY: The memory is there, initialised, and the caller's alone.
+    look(unsafe { core::slice::from_raw_parts_mut(address as *mut u8, len) })
+}
+
+/// Has the next program that this process executes be where chance has it.
+pub fn randomise_addresses() {
+    const ASK: usize = 0xffff_ffff;
+    if let Ok(known) = call(libc::SYS_personality, [ASK, 0, 0, 0, 0, 0]) {
+        let random = known & !(libc::ADDR_NO_RANDOMIZE as usize);
+        if random != known {
+            let _ = call(libc::SYS_personality, [random, 0, 0, 0, 0, 0]);
+        }
+    }
 }
 
 /// Gives back what [`allocate`] gave.

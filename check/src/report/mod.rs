@@ -1,10 +1,12 @@
 //! What was recorded, as findings: each with its place in the code, told once for each place.
 
+mod heaps;
 mod read;
+pub mod sarif;
 mod symbols;
 mod text;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -17,6 +19,7 @@ use crate::rules::{ALL, Severity};
 use read::{Record, records};
 use symbols::Symbols;
 
+pub use heaps::Heaps;
 pub use text::{Style, Text};
 
 /// All that is known of a run.
@@ -26,6 +29,9 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// What could not be looked into, in sentences.
     pub limits: Vec<String>,
+    /// The processes that something was recorded of.
+    #[serde(skip)]
+    pub processes: BTreeSet<u32>,
 }
 
 /// One kind of mistake, at one place.
@@ -130,6 +136,7 @@ impl Report {
         let mut report = Report::default();
         let mut known: HashMap<Key, usize> = HashMap::new();
         for record in &records {
+            report.processes.insert(record.process());
             match record {
                 Record::Maps { process, text } => symbols.note_maps(*process, text),
                 Record::Limit(limit) => {
@@ -154,8 +161,37 @@ impl Report {
         if lost > 0 {
             report.limits.push(format!("there was no room to record {lost} more findings"));
         }
-        report.findings.sort_by_key(|finding| finding.severity);
+        report.sort();
         Ok(report)
+    }
+
+    /// Errors first, otherwise as they are.
+    fn sort(&mut self) {
+        self.findings.sort_by_key(|finding| finding.severity);
+    }
+
+    /// Adds what others have found.
+    pub fn add(&mut self, findings: Vec<Finding>) {
+        self.findings.extend(findings);
+        self.sort();
+    }
+
+    /// Takes away what is known and not to be told: each of the patterns is `ID` or `ID@TEXT`, where
+    /// a function, a source file or an object of the backtrace has to hold the text.
+    pub fn suppress(&mut self, patterns: &[String]) {
+        let is_known = |finding: &Finding| {
+            patterns.iter().any(|pattern| match pattern.split_once('@') {
+                None => pattern == finding.id,
+                Some((id, text)) => {
+                    id == finding.id
+                        && finding.backtrace.iter().any(|frame| {
+                            let names = [&frame.function, &frame.file, &frame.object];
+                            names.into_iter().flatten().any(|name| name.contains(text))
+                        })
+                }
+            })
+        };
+        self.findings.retain(|finding| !is_known(finding));
     }
 
     /// Whether any finding is of severity error.

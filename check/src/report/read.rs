@@ -16,6 +16,17 @@ pub enum Record<'a> {
     Limit(Box<Limit>),
 }
 
+impl Record<'_> {
+    /// Whose it is.
+    pub fn process(&self) -> u32 {
+        match self {
+            Record::Maps { process, .. } => *process,
+            Record::Finding(finding, _) => finding.head.process,
+            Record::Limit(limit) => limit.head.process,
+        }
+    }
+}
+
 /// A struct of integers alone, without padding.
 ///
 /// # Safety

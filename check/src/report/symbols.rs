@@ -10,7 +10,7 @@ use addr2line::Loader;
 use framehop::x86_64::{CacheX86_64, Reg, UnwindRegsX86_64, UnwinderX86_64};
 use framehop::{ExplicitModuleSectionInfo, FrameAddress, Module, Unwinder};
 use object::elf::PF_X;
-use object::{Object, ObjectSection, ObjectSegment, SegmentFlags};
+use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol, SegmentFlags, SymbolKind};
 
 use super::Frame;
 
@@ -46,6 +46,8 @@ struct File {
     path: String,
     bytes: Vec<u8>,
     loader: OnceCell<Option<Loader>>,
+    /// Functions, in the order of their addresses.
+    functions: OnceCell<Vec<(Range<u64>, String)>>,
 }
 
 type Bytes = Vec<u8>;
@@ -54,7 +56,7 @@ impl File {
     fn open(path: &str) -> File {
         // One that is gone or unreadable has no symbols, and is told by its path alone.
         let bytes = std::fs::read(path).unwrap_or_default();
-        File { path: path.to_owned(), bytes, loader: OnceCell::new() }
+        File { path: path.to_owned(), bytes, loader: OnceCell::new(), functions: OnceCell::new() }
     }
 
     fn parse(&self) -> Option<object::File<'_>> {
@@ -63,6 +65,27 @@ impl File {
 
     fn loader(&self) -> Option<&Loader> {
         self.loader.get_or_init(|| Loader::new(Path::new(&self.path)).ok()).as_ref()
+    }
+
+    /// The name of the function that an address is in.
+    fn function(&self, address: u64) -> Option<String> {
+        let functions = self.functions.get_or_init(|| {
+            let Some(parsed) = self.parse() else { return Vec::new() };
+            let symbols = parsed.symbols().chain(parsed.dynamic_symbols());
+            let functions = symbols.filter(|symbol| symbol.kind() == SymbolKind::Text);
+            let mut functions: Vec<_> = functions
+                .filter_map(|symbol| {
+                    let range = symbol.address()..symbol.address() + symbol.size();
+                    Some((range, symbol.name().ok()?.to_owned()))
+                })
+                .collect();
+            functions.sort_by_key(|(range, _)| range.start);
+            functions
+        });
+        let behind = functions.partition_point(|(range, _)| range.start <= address);
+        // Of several names for one function the last will do.
+        let (range, name) = functions[..behind].last()?;
+        range.contains(&address).then(|| addr2line::demangle_auto(name.into(), None).into_owned())
     }
 
     /// The file's own address of what is at this offset in it.
@@ -218,9 +241,7 @@ impl Process {
             }
         }
         if frames.len() == before {
-            let symbol = loader.and_then(|loader| loader.find_symbol(address));
-            let function =
-                symbol.map(|name| addr2line::demangle_auto(name.into(), None).into_owned());
+            let function = code.file.function(address);
             frames.push(Frame { function, object, address, ..Frame::default() });
         }
     }
@@ -238,10 +259,14 @@ pub fn own(backtrace: &[Frame]) -> Option<&Frame> {
         .or(backtrace.first())
 }
 
+/// The C library, and those that stand before it with the same functions.
+const LIBRARIES: [&str; 8] =
+    ["libc.so", "libc-", "libpthread", "ld-linux", "libasan.", "libtsan.", "liblsan.", "libubsan."];
+
 fn is_of_libc(frame: &Frame) -> bool {
     let object = frame.object.as_deref().unwrap_or_default();
     let name = object.rsplit('/').next().unwrap_or_default();
-    ["libc.so", "libc-", "libpthread", "ld-linux", "ld-2."].iter().any(|of| name.starts_with(of))
+    LIBRARIES.iter().any(|of| name.starts_with(of))
 }
 
 fn is_of_others(frame: &Frame) -> bool {

@@ -4,11 +4,13 @@ mod run;
 
 use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
-use dmabuf_check::report::{Finding, Report, Style, Text};
+use dmabuf_check::report::{Finding, Report, Style, Text, sarif};
+use dmabuf_check::rules;
 use serde::Serialize;
 
 use crate::output::print;
@@ -19,6 +21,13 @@ pub struct Options {
     /// Print one JSON document to stdout; what the program writes to stdout goes to stderr
     #[arg(long)]
     json: bool,
+    /// Write what was found as SARIF 2.1.0 as well, for code hosts
+    #[arg(long, value_name = "FILE")]
+    sarif: Option<PathBuf>,
+    /// Leave out what is known: an id, or ID@TEXT for those whose backtrace has TEXT in a function,
+    /// a source file or a library
+    #[arg(long, value_name = "ID[@TEXT]", value_parser = pattern)]
+    suppress: Vec<String>,
     /// The exit status if an error was found; without one it is the program's
     #[arg(long, value_name = "STATUS", default_value_t = 66)]
     error_exit_code: u8,
@@ -38,13 +47,19 @@ struct Document<'a> {
 
 /// Runs the program and tells what was found.
 pub fn run(options: &Options) -> Result<ExitCode> {
-    let (status, report) = run::run(&options.program, options.json)?;
+    let (status, mut report) = run::run(&options.program, options.json)?;
+    report.suppress(&options.suppress);
     // As a shell tells the death by a signal.
     let status = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)) as u8;
+    if let Some(file) = &options.sarif {
+        let document = sarif::document(&report, &std::env::current_dir()?);
+        std::fs::write(file, serde_json::to_string_pretty(&document)? + "\n")
+            .with_context(|| format!("cannot write {}", file.display()))?;
+    }
     if options.json {
         let program =
             options.program.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-        let Report { findings, limits } = &report;
+        let Report { findings, limits, .. } = &report;
         let document = Document { program, status, findings, limits };
         print(&(serde_json::to_string_pretty(&document)? + "\n"))?;
     } else {
@@ -52,6 +67,18 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     }
     let has_errors = report.has_errors();
     Ok(ExitCode::from(if has_errors { options.error_exit_code } else { status }))
+}
+
+/// What is left out has an id that there is.
+fn pattern(text: &str) -> Result<String, String> {
+    let id = text.split('@').next().unwrap_or_default();
+    match rules::by_id(id) {
+        Some(_) => Ok(text.to_owned()),
+        None => {
+            let ids: Vec<_> = rules::ALL.iter().map(|rule| rule.id).collect();
+            Err(format!("there is no finding {id:?}; there are {}", ids.join(", ")))
+        }
+    }
 }
 
 const STYLE: Style =

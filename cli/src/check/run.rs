@@ -1,14 +1,17 @@
 //! The program under the checker, from its start to its end.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::Read;
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::{env, fs, io, thread};
 
 use anyhow::{Context, Result, ensure};
+use dmabuf_check::elf;
 use dmabuf_check::engine::{LIBRARY, RECORD};
-use dmabuf_check::report::{self, Report};
+use dmabuf_check::report::{self, Heaps, Report};
 use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -25,21 +28,58 @@ pub fn run(program: &[OsString], quiet_stdout: bool) -> Result<(ExitStatus, Repo
     report::create(&record).with_context(|| format!("cannot create {}", record.display()))?;
 
     let (name, arguments) = program.split_first().context("no program")?;
+    let mut heaps = Heaps::begin();
     let mut command = Command::new(name);
-    command.args(arguments).env("DMABUF_CHECK", folder.path()).env("LD_PRELOAD", preload(&library));
+    command.args(arguments).env("DMABUF_CHECK", folder.path());
+    command.env("LD_PRELOAD", append(library.as_os_str(), "LD_PRELOAD"));
+    // AddressSanitizer wants to be the first library, and is told that this one may be before it.
+    let asan = OsStr::new("verify_asan_link_order=0");
+    command.env("ASAN_OPTIONS", append(asan, "ASAN_OPTIONS"));
     if quiet_stdout {
         command.stdout(io::stderr().as_fd().try_clone_to_owned()?);
     }
     let child = command.spawn().with_context(|| format!("cannot start {}", name.display()))?;
+    let process = child.id();
     let status = wait(child)?;
-    let report = Report::read(&record).context("cannot read what was recorded")?;
+    let mut report = Report::read(&record).context("cannot read what was recorded")?;
+    report.processes.insert(process);
+    let of_heaps = heaps.end(&report.processes);
+    report.add(of_heaps);
+    if let Some(path) = find(name)
+        && !reach(&path).can_be_preloaded()
+    {
+        report.limits.push(format!(
+            "no library can be preloaded into {}: only what it does to buffers of heaps that check \
+             was looked at (heap `checked` of `dmabuf serve` or of the kernel module)",
+            path.display()
+        ));
+    }
     Ok((status, report))
 }
 
-/// The library, before those that the program is preloaded with anyway.
-fn preload(library: &Path) -> OsString {
-    let mut list = library.as_os_str().to_owned();
-    if let Some(others) = env::var_os("LD_PRELOAD").filter(|others| !others.is_empty()) {
+/// What kind of program it is.
+fn reach(path: &Path) -> elf::Program {
+    let mut head = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(4096).read_to_end(&mut head));
+    match read {
+        Ok(_) => elf::program(&head),
+        Err(_) => elf::Program::Unknown,
+    }
+}
+
+/// Where a program is, as a shell finds it.
+fn find(name: &OsStr) -> Option<PathBuf> {
+    if name.as_encoded_bytes().contains(&b'/') {
+        return Some(name.into());
+    }
+    let path = env::var_os("PATH")?;
+    env::split_paths(&path).map(|folder| folder.join(name)).find(|path| path.is_file())
+}
+
+/// What there is first, then what the variable holds anyway.
+fn append(first: &OsStr, variable: &str) -> OsString {
+    let mut list = first.to_owned();
+    if let Some(others) = env::var_os(variable).filter(|others| !others.is_empty()) {
         list.push(":");
         list.push(others);
     }
