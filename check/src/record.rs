@@ -5,7 +5,7 @@
 //! by moving [`Header::next`]; its [`Head::mark`] is stored last, so that a record that was begun by
 //! a process that died is skipped. Records begin at multiples of [`ALIGN`].
 
-use core::sync::atomic::AtomicU64;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 /// The file's size: its pages exist only once they are written to.
 pub const SIZE: usize = 64 << 20;
@@ -98,6 +98,13 @@ pub struct Finding {
     pub after: u64,
     /// The bytes of stack that follow, from rsp on.
     pub stack: u64,
+}
+
+impl Finding {
+    /// How often, up to now.
+    pub fn count(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
 }
 
 /// No number.

@@ -10,7 +10,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("dmabuf-uapi", &[]),
     ("dmabuf-export", &["dmabuf-core"]),
     ("dmabuf-serve", &["dmabuf-export", "dmabuf-uapi"]),
-    ("dmabuf", &["dmabuf-core", "dmabuf-uapi"]),
+    ("dmabuf", &["dmabuf-check", "dmabuf-core", "dmabuf-uapi"]),
     ("dmabuf-c", &["dmabuf"]),
     ("dmabuf-check", &["dmabuf-uapi"]),
     ("dmabuf-check-preload", &["dmabuf-check"]),

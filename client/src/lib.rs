@@ -58,6 +58,8 @@ mod bounds;
 mod bracket;
 mod buffer;
 mod capability;
+#[cfg(all(feature = "check", target_arch = "x86_64"))]
+pub mod check;
 mod copy;
 mod device;
 mod direction;

@@ -144,6 +144,13 @@ impl Brackets {
         true
     }
 
+    /// Excuses the oldest that is not excused yet, and tells where it was begun.
+    pub fn excuse_one(&mut self) -> Option<Site> {
+        let bracket = self.iter_mut().find(|bracket| !bracket.excused)?;
+        bracket.excused = true;
+        Some(bracket.site)
+    }
+
     /// Ends one: the latest of this direction and range; else the latest of this direction that
     /// holds the range, else that overlaps it; else of another direction, in the same order.
     pub fn end(&mut self, direction: Direction, range: Range) -> Ended {

@@ -1,4 +1,7 @@
 //! Trapped system calls: each is carried out as the program asked, and booked.
+//!
+//! Functions are not inlined where that would have one call pay for the stack that another needs:
+//! this runs on the program's alternate signal stack, which may be of 8 KiB.
 
 #![allow(unsafe_code)]
 
@@ -66,6 +69,7 @@ const fn error(errno: i32) -> isize {
 
 // --- signals ---------------------------------------------------------------------------------------
 
+#[inline(never)]
 fn action(args: [usize; 6]) -> isize {
     let [number, new, old, size, ..] = args;
     if size != 8 {
@@ -112,6 +116,7 @@ fn action(args: [usize; 6]) -> isize {
     }
 }
 
+#[inline(never)]
 fn mask(program: &mut Context, how: i32, new: usize, old: usize, size: usize) -> isize {
     let (true, Some(set)) = (size == 8, sys::read_value::<u64>(new)) else {
         return plain(libc::SYS_rt_sigprocmask, [how as usize, new, old, size, 0, 0]);
@@ -132,6 +137,7 @@ fn mask(program: &mut Context, how: i32, new: usize, old: usize, size: usize) ->
 
 /// A call that waits with another set of signals, which must leave ours through: the set is the
 /// argument `at`, its size the argument `size`.
+#[inline(never)]
 fn with_mask(
     program: &Context,
     number: i64,
@@ -149,6 +155,7 @@ fn with_mask(
     wait(program, number, args)
 }
 
+#[inline(never)]
 fn select(program: &Context, mut args: [usize; 6]) -> isize {
     if let Some([pointer, 8]) = sys::read_value::<[u64; 2]>(args[5])
         && let Some(mut set) = sys::read_value::<u64>(pointer as usize)
@@ -163,6 +170,7 @@ fn select(program: &Context, mut args: [usize; 6]) -> isize {
 
 // --- mappings --------------------------------------------------------------------------------------
 
+#[inline(never)]
 fn map(program: &Context, args: [usize; 6]) -> isize {
     let [address, len, protection, flags, fd, offset] = args;
     let is_shared = flags & libc::MAP_SHARED as usize != 0;
@@ -217,6 +225,7 @@ fn forget(program: &Context, address: usize, len: usize) {
     });
 }
 
+#[inline(never)]
 fn unmap(program: &Context, args: [usize; 6]) -> isize {
     let [address, len, ..] = args;
     if address % PAGE == 0 && len != 0 {
@@ -225,6 +234,7 @@ fn unmap(program: &Context, args: [usize; 6]) -> isize {
     plain(libc::SYS_munmap, args)
 }
 
+#[inline(never)]
 fn protect(args: [usize; 6]) -> isize {
     let [address, len, protection, ..] = args;
     let result = plain(libc::SYS_mprotect, args);
@@ -235,6 +245,7 @@ fn protect(args: [usize; 6]) -> isize {
     result
 }
 
+#[inline(never)]
 fn remap(program: &Context, args: [usize; 6]) -> isize {
     let [from, from_len, to_len, flags, to, _] = args;
     let from_len = from_len.next_multiple_of(PAGE);
@@ -260,24 +271,20 @@ fn remap(program: &Context, args: [usize; 6]) -> isize {
 
 // --- descriptors -----------------------------------------------------------------------------------
 
+#[inline(never)]
 fn close(
     program: &Context,
     number: i64,
     args: [usize; 6],
     fds: core::ops::RangeInclusive<usize>,
 ) -> isize {
-    if lock::with(|state| state.any_open()) == Some(true) {
-        let registers = program.registers(true);
-        identify::open_descriptors(|fd, buffer, others| {
-            // Of several that are closed at once, the others are closed as well.
-            let is_last =
-                !others.iter().any(|&other| other != fd && !fds.contains(&(other as usize)));
-            if fds.contains(&(fd as usize)) && is_last {
-                lock::with(|state| {
-                    state.here(&registers);
-                    state.closing(buffer);
-                });
-            }
+    let registers = program.registers(true);
+    while lock::with(|state| state.any_open()) == Some(true)
+        && let Some(buffer) = identify::last_of_open(&fds)
+    {
+        lock::with(|state| {
+            state.here(&registers);
+            state.closing(buffer);
         });
     }
     wait(program, number, args)
@@ -292,6 +299,7 @@ struct Bracket {
     range: Range,
 }
 
+#[inline(never)]
 fn ioctl(program: &Context, args: [usize; 6]) -> isize {
     let [fd, number, argument, ..] = args;
     match number as u32 {
@@ -359,6 +367,7 @@ fn bracket(number: u32, argument: usize) -> Option<Bracket> {
 }
 
 /// Makes a dma-buf; the memfds that it is made of are guarded from then on.
+#[inline(never)]
 fn create_udmabuf(program: &Context, args: [usize; 6], items: usize, count: u64) -> isize {
     let result = wait(program, libc::SYS_ioctl, args);
     let Ok(fd) = sys::result(result) else { return result };

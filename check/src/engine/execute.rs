@@ -18,6 +18,7 @@ struct Environment {
 }
 
 /// Carries out `execve(2)` or `execveat(2)`.
+#[inline(never)]
 pub fn execute(program: &Context, number: i64, mut args: [usize; 6]) -> isize {
     let (folder, path) = reach::target(number, program);
     let target = reach::look(folder, path);

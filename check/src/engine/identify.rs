@@ -1,5 +1,7 @@
 //! Which buffer a descriptor is of, and which descriptors a buffer has.
 
+use core::ops::RangeInclusive;
+
 use dmabuf_uapi::{DMA_BUF_MAGIC, DMA_BUF_QUERY_NAME_LEN, FUSE_SUPER_MAGIC};
 
 use super::state::Kind;
@@ -133,39 +135,40 @@ pub fn unmapped_buffer() -> Option<usize> {
     found
 }
 
-/// For each descriptor of a buffer with an open bracket: the descriptor, the buffer, and all
-/// descriptors that the buffer has, as far as there is room to list them.
-pub fn open_descriptors(mut each: impl FnMut(i32, usize, &[i32])) {
-    let mut found = [(0_i32, 0_usize); 32];
-    let mut count = 0;
-    descriptors(|fd| {
-        let known = sys::stat(fd).and_then(|[device, inode, _]| {
-            lock::with(|state| state.find(device, inode).filter(|&buffer| state.is_open(buffer)))
-                .flatten()
-        });
-        if let Some(buffer) = known
-            && count < found.len()
-        {
-            found[count] = (fd, buffer);
-            count += 1;
+/// The buffer that one of these descriptors is the last of, with a bracket that somebody has to end;
+/// the first, if there are several.
+pub fn last_of_open(fds: &RangeInclusive<usize>) -> Option<usize> {
+    let open = |fd: i32| {
+        let [device, inode, _] = sys::stat(fd)?;
+        lock::with(|state| state.find(device, inode).filter(|&buffer| state.is_open(buffer)))
+            .flatten()
+    };
+    let mut found = None;
+    let mut look = |fd: i32| {
+        if found.is_some() || !fds.contains(&(fd as usize)) {
+            return;
         }
-    });
-    for &(fd, buffer) in &found[..count] {
-        let mut same = [0; 32];
-        let mut len = 0;
-        for &(other, _) in found[..count].iter().filter(|(_, of)| *of == buffer) {
-            same[len] = other;
-            len += 1;
+        if let Some(buffer) = open(fd) {
+            let mut is_last = true;
+            descriptors(|other| {
+                is_last &= fds.contains(&(other as usize)) || open(other) != Some(buffer);
+            });
+            found = is_last.then_some(buffer);
         }
-        each(fd, buffer, &same[..len]);
+    };
+    if fds.start() == fds.end() {
+        look(*fds.start() as i32);
+    } else {
+        descriptors(look);
     }
+    found
 }
 
 /// The numbers in `/proc/self/fd`.
 fn descriptors(mut each: impl FnMut(i32)) {
     let flags = libc::O_RDONLY | libc::O_DIRECTORY;
     let Ok(folder) = File::open(b"/proc/self/fd\0", flags) else { return };
-    let mut entries = [0_u8; 512];
+    let mut entries = [0_u8; 256];
     while let Ok(len @ 1..) = folder.entries(&mut entries) {
         let mut rest = &entries[..len];
         // struct linux_dirent64: inode and offset of 8 bytes, length of 2, type of 1, name.

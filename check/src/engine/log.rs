@@ -111,27 +111,8 @@ impl Log {
         self.note_maps();
         let len = size_of::<Finding>() + place.len;
         let Some(record) = self.claim(len) else { return };
-        let finding = Finding {
-            head: head(len),
-            count: AtomicU64::new(1),
-            rule: found.rule as u64,
-            buffer: found.buffer,
-            offset: found.offset,
-            since_end: found.since_end,
-            numbers: found.numbers,
-            registers: place.registers.values,
-            after: u64::from(place.registers.after),
-            stack: place.len as u64,
-        };
-        let record = record.cast::<Finding>();
-        // SAFETY: There is room for both, aligned, which nobody else has.
-        let count = unsafe {
-            record.write(finding);
-            let stack = record.add(1).cast::<u8>();
-            stack.copy_from_nonoverlapping(place.stack.as_ptr(), place.len);
-            &raw const (*record).count as usize
-        };
-        self.complete(record.cast(), mark::FINDING);
+        let count = write(record, found, place, len);
+        self.complete(record, mark::FINDING);
         self.seen.push(Seen { rule: found.rule, way: place.way, count });
     }
 
@@ -151,6 +132,7 @@ impl Log {
     }
 
     /// Writes down where code is mapped, unless that was done and nothing has changed.
+    #[inline(never)]
     fn note_maps(&mut self) {
         let mut hash = 0;
         lines_of_code(|line| {
@@ -174,6 +156,31 @@ impl Log {
     }
 }
 
+/// Writes a finding into its record, and tells where the count is.
+#[inline(never)]
+fn write(record: *mut u8, found: &Found, place: &Place, len: usize) -> usize {
+    let finding = Finding {
+        head: head(len),
+        count: AtomicU64::new(1),
+        rule: found.rule as u64,
+        buffer: found.buffer,
+        offset: found.offset,
+        since_end: found.since_end,
+        numbers: found.numbers,
+        registers: place.registers.values,
+        after: u64::from(place.registers.after),
+        stack: place.len as u64,
+    };
+    let record = record.cast::<Finding>();
+    // SAFETY: There is room for both, aligned, which nobody else has.
+    unsafe {
+        record.write(finding);
+        let stack = record.add(1).cast::<u8>();
+        stack.copy_from_nonoverlapping(place.stack.as_ptr(), place.len);
+        &raw const (*record).count as usize
+    }
+}
+
 /// The head of an incomplete record.
 fn head(len: usize) -> Head {
     Head { mark: 0, len: len as u64, process: sys::process(), thread: sys::thread() }
@@ -193,7 +200,15 @@ pub fn lines_of_code(mut each: impl FnMut(&[u8])) {
 /// The lines of `/proc/self/maps`, without their ends.
 pub fn lines_of_maps(mut each: impl FnMut(&[u8])) {
     let Ok(file) = File::open(b"/proc/self/maps\0", libc::O_RDONLY) else { return };
-    let mut text = [0_u8; 1024];
+    let Ok(memory) = sys::allocate(TEXT) else { return };
+    sys::with_memory(memory, TEXT, |text| lines(&file, text, &mut each));
+    sys::release(memory, TEXT);
+}
+
+/// Room for a line: its path has at most 4095 bytes.
+const TEXT: usize = 2 * sys::PAGE;
+
+fn lines(file: &File, text: &mut [u8], each: &mut impl FnMut(&[u8])) {
     let mut len = 0;
     while let Ok(read @ 1..) = file.read(&mut text[len..]) {
         len += read;
@@ -203,8 +218,7 @@ pub fn lines_of_maps(mut each: impl FnMut(&[u8])) {
             start += end + 1;
         }
         if start == 0 && len == text.len() {
-            // A path longer than that: its beginning will do.
-            each(&text[..len]);
+            // No line is so long.
             len = 0;
         } else {
             text.copy_within(start..len, 0);

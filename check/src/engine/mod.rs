@@ -39,4 +39,4 @@ mod table;
 mod transfer;
 mod window;
 
-pub use start::{LIBRARY, RECORD, start_preloaded};
+pub use start::{LIBRARY, RECORD, finish_here, start_here, start_preloaded};

@@ -11,6 +11,7 @@ use crate::record::limit;
 const HEAD: usize = sys::PAGE;
 
 /// What is known of the program that a call executes: `path` is relative to `folder`.
+#[inline(never)]
 pub fn look(folder: usize, path: usize) -> Program {
     let mut name = [0_u8; 256];
     let len = sys::read_text(path, &mut name[..255]);

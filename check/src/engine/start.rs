@@ -65,7 +65,7 @@ pub unsafe fn start_preloaded(environment: *const *const c_char) {
         .ok_or(Errno(libc::ENAMETOOLONG))
         .and_then(|_| {
             sys::prepare()?;
-            start(&path)
+            start(&path, MARGIN)
         });
     match result {
         Ok(()) => {
@@ -78,6 +78,23 @@ pub unsafe fn start_preloaded(environment: *const *const c_char) {
         }
         Err(Errno(errno)) => say_why_not(errno),
     }
+}
+
+/// Starts in this process, which was not preloaded. The record's path ends with a NUL.
+///
+/// # Errors
+///
+/// An errno; EEXIST if the engine was started before.
+pub fn start_here(record: &[u8]) -> Result<(), i32> {
+    let started = sys::prepare().and_then(|_| start(record, 0));
+    started.map_err(|Errno(errno)| errno)
+}
+
+/// Nobody will end what is open now.
+pub fn finish_here() {
+    let mask = sys::block_signals();
+    lock::with(|state| state.exiting());
+    sys::set_signal_mask(mask);
 }
 
 /// A variable's value.
@@ -123,13 +140,13 @@ fn say_why_not(errno: i32) {
 }
 
 /// Starts in this process; the record's path ends with a NUL. The page of [`sys::prepare`] is there.
-pub fn start(record: &[u8]) -> Result<(), Errno> {
+fn start(record: &[u8], margin: usize) -> Result<(), Errno> {
     lock::prepare()?;
     let end = record.iter().position(|&byte| byte == 0).ok_or(Errno(libc::EINVAL))?;
     let prepared = lock::with(|state| {
         state.prepare()?;
         state.log.open(&record[..=end])?;
-        find_code(&mut |span| {
+        find_code(margin, &mut |span| {
             state.code.push(span);
         });
         Ok(())
@@ -168,17 +185,19 @@ pub fn watch(at: usize, len: usize) {
 /// Files that are mapped this near to each other are one span.
 const NEAR: usize = 1 << 30;
 /// Where libraries that are loaded later go: below those that are there, the kernel fills from above.
-const MARGIN: usize = 1 << 30;
+/// Not in a process that was not preloaded: what it executes has the filter and no engine, and the
+/// smaller the span, the less likely it is there (a chance in tens of thousands without a margin).
+const MARGIN: usize = 256 << 20;
 /// Programs that are not position-independent are below this address.
 pub const LOW: usize = 1 << 28;
 
 /// The parts of the address space that this program's code is in, or will be loaded to.
-fn find_code(each: &mut impl FnMut(Span)) {
+fn find_code(margin: usize, each: &mut impl FnMut(Span)) {
     let mut current: Option<(usize, usize)> = None;
     let end_of = |start: usize, end: usize, each: &mut dyn FnMut(Span)| {
         if start >= LOW {
             // A library, or a program that is independent of its position.
-            let start = if start >= 1 << 46 { start.saturating_sub(MARGIN) } else { start };
+            let start = if start >= 1 << 46 { start.saturating_sub(margin) } else { start };
             each(Span::of(start, end));
         } else if makes_calls_itself() {
             each(Span::of(start, end));

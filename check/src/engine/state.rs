@@ -358,6 +358,7 @@ impl State {
 
     // --- findings ------------------------------------------------------------------------------
 
+    #[inline(never)]
     fn report(&mut self, rule: Id, buffer: usize, offset: u64, numbers: [u64; 2], site: Site) {
         let about = &self.buffers[buffer];
         let since_end = match about.last_end {
@@ -544,11 +545,10 @@ impl State {
 
     /// Nobody will end the brackets of this buffer.
     fn never_ended(&mut self, buffer: usize) {
-        let brackets = self.buffers[buffer].brackets;
-        for bracket in brackets.iter().filter(|bracket| !bracket.excused) {
-            self.report(Id::StartWithoutEnd, buffer, NONE, [0; 2], bracket.site);
+        // One after the other: a copy of them all is more than a small stack holds.
+        while let Some(site) = self.buffers[buffer].brackets.excuse_one() {
+            self.report(Id::StartWithoutEnd, buffer, NONE, [0; 2], site);
         }
-        self.buffers[buffer].brackets.iter_mut().for_each(|bracket| bracket.excused = true);
     }
 
     /// The last descriptor of a buffer is closed.

@@ -321,6 +321,14 @@ pub fn set_signal_mask(mask: u64) {
     let _ = call(libc::SYS_rt_sigprocmask, args);
 }
 
+/// Blocks all signals, and tells which were blocked before.
+pub fn block_signals() -> u64 {
+    let (all, mut old) = (u64::MAX, 0_u64);
+    let (new, known) = (&raw const all as usize, &raw mut old as usize);
+    let _ = call(libc::SYS_rt_sigprocmask, [libc::SIG_SETMASK as usize, new, known, 8, 0, 0]);
+    old
+}
+
 /// Lets these signals through.
 pub fn unblock_signals(mask: u64) {
     let args = [libc::SIG_UNBLOCK as usize, &raw const mask as usize, 0, 8, 0, 0];

@@ -20,6 +20,7 @@ enum Memory {
 }
 
 /// Carries out a call that has a pointer into a mapping, or may have one in a list.
+#[inline(never)]
 pub fn transfer(program: &Context, number: i64, args: [usize; 6]) -> isize {
     let [_, b, c, ..] = args;
     use Memory::{List, Message, Messages, One};
@@ -87,6 +88,7 @@ pub fn transfer(program: &Context, number: i64, args: [usize; 6]) -> isize {
 
 /// A call of which nothing is known but that it has a pointer into a mapping: it does with it what
 /// it does.
+#[inline(never)]
 fn any(program: &Context, number: i64, args: [usize; 6]) -> isize {
     lock::with(|state| {
         for address in args {

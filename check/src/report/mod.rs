@@ -3,6 +3,8 @@
 mod heaps;
 mod read;
 pub mod sarif;
+#[cfg(target_arch = "x86_64")]
+pub mod session;
 mod symbols;
 mod text;
 
@@ -131,11 +133,26 @@ impl Report {
     }
 
     fn of(bytes: &[u8]) -> io::Result<Report> {
+        Report::since(bytes, &HashMap::new())
+    }
+
+    /// How often everything was found so far, by where it stands in the record.
+    fn counts(bytes: &[u8]) -> io::Result<HashMap<usize, u64>> {
+        let (records, _) = records(bytes)?;
+        let counts = records.iter().filter_map(|(at, record)| match record {
+            Record::Finding(finding, _) => Some((*at, finding.count())),
+            _ => None,
+        });
+        Ok(counts.collect())
+    }
+
+    /// What was found beyond what had been found before.
+    fn since(bytes: &[u8], before: &HashMap<usize, u64>) -> io::Result<Report> {
         let (records, lost) = records(bytes)?;
         let mut symbols = Symbols::default();
         let mut report = Report::default();
         let mut known: HashMap<Key, usize> = HashMap::new();
-        for record in &records {
+        for (at, record) in &records {
             report.processes.insert(record.process());
             match record {
                 Record::Maps { process, text } => symbols.note_maps(*process, text),
@@ -146,7 +163,8 @@ impl Report {
                     }
                 }
                 Record::Finding(finding, stack) => {
-                    let Some(finding) = symbols.finding(finding, stack) else { continue };
+                    let count = finding.count() - before.get(at).copied().unwrap_or(0);
+                    let Some(finding) = symbols.finding(finding, count, stack) else { continue };
                     let key = Key::of(&finding);
                     match known.get(&key) {
                         Some(&index) => report.findings[index].count += finding.count,
@@ -221,7 +239,10 @@ impl Key {
 
 impl Symbols {
     /// A finding as it is told; `None` for one of a rule that nobody knows.
-    fn finding(&mut self, recorded: &record::Finding, stack: &[u8]) -> Option<Finding> {
+    fn finding(&mut self, recorded: &record::Finding, count: u64, stack: &[u8]) -> Option<Finding> {
+        if count == 0 {
+            return None;
+        }
         let rule = ALL.get(usize::try_from(recorded.rule).ok()?)?;
         let backtrace =
             self.backtrace(recorded.head.process, &recorded.registers, recorded.after != 0, stack);
@@ -229,7 +250,7 @@ impl Symbols {
         Some(Finding {
             id: rule.id,
             severity: rule.severity,
-            count: recorded.count.load(std::sync::atomic::Ordering::Relaxed),
+            count,
             buffer: Buffer {
                 name: name(&recorded.buffer.name),
                 exporter: name(&recorded.buffer.exporter),

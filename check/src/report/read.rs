@@ -51,8 +51,11 @@ fn word(bytes: &[u8], index: usize) -> u64 {
     u64::from_ne_bytes(word.unwrap_or_default())
 }
 
+/// A record, and where it stands.
+pub type At<'a> = (usize, Record<'a>);
+
 /// All records, and how many there was no room for.
-pub fn records(bytes: &[u8]) -> io::Result<(Vec<Record<'_>>, u64)> {
+pub fn records(bytes: &[u8]) -> io::Result<(Vec<At<'_>>, u64)> {
     if word(bytes, 0) != MAGIC {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "not a record of the checker's"));
     }
@@ -79,7 +82,7 @@ pub fn records(bytes: &[u8]) -> io::Result<(Vec<Record<'_>>, u64)> {
             _ => continue,
         };
         if let Some(record) = record {
-            records.push(record);
+            records.push((at - ALIGN, record));
             at += body.len().next_multiple_of(ALIGN) - ALIGN;
         }
     }
