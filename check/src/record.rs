@@ -33,7 +33,7 @@ pub struct Header {
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Head {
-    /// What follows, once it is complete: [`Mark`].
+    /// What follows, once it is complete: a `Mark`.
     pub mark: u64,
     /// The record's length in bytes, this included.
     pub len: u64,

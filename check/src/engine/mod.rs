@@ -7,16 +7,16 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`start`] | starting: memory, handlers, the filters |
-//! | [`filter`] | which calls are trapped, as programs for the kernel |
-//! | [`signal`] | the three handlers, and the program's own |
-//! | [`calls`], [`transfer`], [`execute`] | each trapped call, carried out and booked |
-//! | [`reach`] | whether what is executed can be preloaded |
-//! | [`identify`] | which buffer a descriptor is of |
-//! | [`state`] | what is known, and every decision |
-//! | [`brackets`], [`pages`], [`sample`], [`place`] | its parts |
-//! | [`log`] | the record |
-//! | [`lock`], [`table`], [`sys`], [`window`] | what it stands on |
+//! | `start` | starting: memory, handlers, the filters |
+//! | `filter` | which calls are trapped, as programs for the kernel |
+//! | `signal` | the three handlers, and the program's own |
+//! | `calls`, `transfer`, `execute` | each trapped call, carried out and booked |
+//! | `reach` | whether what is executed can be preloaded |
+//! | `identify` | which buffer a descriptor is of |
+//! | `state` | what is known, and every decision |
+//! | `brackets`, `pages`, `sample`, `place` | its parts |
+//! | `log` | the record |
+//! | `lock`, `table`, `sys`, `window` | what it stands on |
 //!
 //! Nothing here allocates from a heap or calls libc; it is written as a signal handler must be.
 
