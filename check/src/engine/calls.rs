@@ -11,7 +11,7 @@ use super::brackets::{Direction, Range};
 use super::signal::{self, Context, MASK};
 use super::state::Kind;
 use super::sys::{self, Action, Errno, PAGE};
-use super::{execute, identify, lock, start, window};
+use super::{execute, identify, lock, start, uncached, window};
 
 /// Carries out a call, and returns what the kernel would have.
 pub fn carry_out(number: i64, program: &mut Context) -> isize {
@@ -215,7 +215,8 @@ fn map(program: &Context, args: [usize; 6]) -> isize {
 
 /// What is mapped there goes.
 fn forget(program: &Context, address: usize, len: usize) {
-    let Some(end) = address.checked_add(len.next_multiple_of(PAGE)) else { return };
+    let end = len.checked_next_multiple_of(PAGE).and_then(|len| address.checked_add(len));
+    let Some(end) = end else { return };
     let registers = program.registers(true);
     lock::with(|state| {
         if state.overlaps(address, end) {
@@ -248,7 +249,9 @@ fn protect(args: [usize; 6]) -> isize {
 #[inline(never)]
 fn remap(program: &Context, args: [usize; 6]) -> isize {
     let [from, from_len, to_len, flags, to, _] = args;
-    let from_len = from_len.next_multiple_of(PAGE);
+    let Some(from_len) = from_len.checked_next_multiple_of(PAGE) else {
+        return plain(libc::SYS_mremap, args);
+    };
     let is_fixed = flags & libc::MREMAP_FIXED as usize != 0;
     if is_fixed {
         forget(program, to, to_len);
@@ -319,11 +322,14 @@ fn ioctl(program: &Context, args: [usize; 6]) -> isize {
         return wait(program, libc::SYS_ioctl, args);
     };
     start::watch(window::START, 1);
+    if !start && direction.is_some_and(|direction| direction != Direction::Write) {
+        time_loads(buffer);
+    }
     let result = wait(program, libc::SYS_ioctl, args);
     let registers = program.registers(true);
     lock::with(|state| {
         state.protect_again();
-        if !state.is(buffer, Kind::Buffer) {
+        if state.is(buffer, Kind::Memfd) {
             return;
         }
         state.here(&registers);
@@ -338,6 +344,16 @@ fn ioctl(program: &Context, args: [usize; 6]) -> isize {
         }
     });
     result
+}
+
+/// Finds out, once for a buffer, whether its loads are uncached, while a bracket for them is open.
+#[inline(never)]
+fn time_loads(buffer: usize) {
+    let due = lock::with(|state| state.page_to_time(buffer)).flatten();
+    if let Some((call, page)) = due {
+        let is_uncached = uncached::is(page);
+        lock::with(|state| state.timed(buffer, call, is_uncached));
+    }
 }
 
 /// What an ioctl asks for, if it is one that begins or ends a bracket.

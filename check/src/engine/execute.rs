@@ -72,7 +72,8 @@ fn look(variables: usize, library: &[u8]) -> Environment {
     if variables == 0 {
         return found;
     }
-    while let Some(pointer @ 1..) = sys::read_value::<u64>(variables + 8 * found.count) {
+    while let Some(pointer @ 1..) = sys::read_value::<u64>(variables.wrapping_add(8 * found.count))
+    {
         let mut text = [0_u8; 16];
         let len = sys::read_text(pointer as usize, &mut text);
         if text[..len].starts_with(FOLDER) {

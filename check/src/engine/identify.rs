@@ -17,7 +17,9 @@ pub fn buffer(fd: i32) -> Option<usize> {
     if let Some(known) = lock::with(|state| state.find(device, inode)).flatten() {
         return Some(known);
     }
-    let told = match sys::file_system(fd) {
+    let file_system = sys::file_system(fd);
+    let is_kernels = file_system == DMA_BUF_MAGIC;
+    let told = match file_system {
         DMA_BUF_MAGIC => of_kernel(fd, Buffer { device, inode, size, ..Buffer::UNKNOWN }),
         FUSE_SUPER_MAGIC => {
             let query = sys::query(fd)?;
@@ -26,7 +28,8 @@ pub fn buffer(fd: i32) -> Option<usize> {
         }
         _ => return None,
     };
-    lock::with(|state| state.add(Kind::Buffer, [device, inode], told)).flatten()
+    let kind = if is_kernels { Kind::Kernel } else { Kind::Served };
+    lock::with(|state| state.add(kind, [device, inode], told)).flatten()
 }
 
 /// What fdinfo tells of a dma-buf.

@@ -15,6 +15,7 @@
 //! | `identify` | which buffer a descriptor is of |
 //! | `state` | what is known, and every decision |
 //! | `brackets`, `pages`, `sample`, `place` | its parts |
+//! | `uncached` | whether loads are slow |
 //! | `log` | the record |
 //! | `lock`, `table`, `sys`, `window` | what it stands on |
 //!
@@ -37,6 +38,7 @@ mod state;
 mod sys;
 mod table;
 mod transfer;
+mod uncached;
 mod window;
 
 pub use start::{LIBRARY, RECORD, finish_here, start_here, start_preloaded};

@@ -27,7 +27,10 @@ pub const MASK: u64 = set(libc::SIGSYS) | set(libc::SIGSEGV) | set(libc::SIGTRAP
 const SA_RESTORER: u64 = 0x0400_0000;
 const TRAP_FLAG: i64 = 1 << 8;
 const SYS_SECCOMP: c_int = 1;
+const SEGV_ACCERR: c_int = 2;
 const TRAP_TRACE: c_int = 2;
+/// The numbers of signals, and one more.
+const SIGNALS: c_int = 65;
 
 /// A signal as a set of one.
 pub const fn set(signal: c_int) -> u64 {
@@ -55,7 +58,17 @@ pub fn install() -> Result<(), sys::Errno> {
         let old = unsafe { sys::set_action(signal, Some(&action)) }?;
         lock::with(|state| state.actions[place] = old);
     }
-    sys::unblock_signals(MASK);
+    // Handlers that the program has already must not block ours while they run.
+    for signal in (1..SIGNALS).filter(|&signal| index(signal).is_none()) {
+        // SAFETY: No handler is set, or the one that was set.
+        unsafe {
+            if let Ok(known) = sys::set_action(signal, None)
+                && known.mask & MASK != 0
+            {
+                sys::set_action(signal, Some(&Action { mask: known.mask & !MASK, ..known }))?;
+            }
+        }
+    }
     Ok(())
 }
 
@@ -155,14 +168,19 @@ unsafe extern "C" fn on_sigsegv(signal: c_int, info: *mut libc::siginfo_t, conte
         let info = &*info;
         (info.si_addr() as usize, info.si_code, &mut Context(&mut *context.cast()))
     };
-    // A protection fault or none at all; anything else is a signal that somebody sent.
+    // Anything else is a signal that somebody sent.
     if code > 0 {
         let write = program.register(libc::REG_ERR) & 2 != 0;
         let registers = program.registers(false);
         let again = program.is_stepping();
         let fault = lock::with(|state| {
             state.protect_again();
-            state.fault(address, write, &registers, again)
+            // What the engine keeps without access is mapped: where nothing is, the fault is the
+            // program's.
+            match code {
+                SEGV_ACCERR => state.fault(address, write, &registers, again),
+                _ => Fault::NotOurs,
+            }
         });
         match fault {
             Some(Fault::Again) => return,

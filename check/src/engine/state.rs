@@ -16,8 +16,10 @@ use crate::rules::Id;
 /// What holds a buffer's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A dma-buf, or a served buffer.
-    Buffer,
+    /// A dma-buf.
+    Kernel,
+    /// A served buffer.
+    Served,
     /// The memfd that a udmabuf was made of.
     Memfd,
 }
@@ -55,8 +57,31 @@ pub struct Buffer {
     last_end: u64,
     /// Counts what changes protections: what was known of pages before counts no more.
     generation: u32,
+    /// Whether it was found out how fast loads are.
+    timed: bool,
     /// Pages were left open, since then, for so long.
     left_open: Option<(u64, u64)>,
+}
+
+impl Buffer {
+    /// What brackets allow with the page at this offset, and up to which offset the same.
+    fn allowed(&self, page: u64) -> (Allowed, u64) {
+        match self.kind {
+            // No bracket is about it.
+            Kind::Memfd => (Allowed::Nothing, u64::MAX),
+            Kind::Kernel | Kind::Served => self.brackets.allowed(page),
+        }
+    }
+
+    /// What an access is that brackets do not allow.
+    fn stray(&self, write: bool, allowed: Allowed) -> Id {
+        match (self.kind, write) {
+            (Kind::Memfd, _) => Id::MemfdBehindUdmabuf,
+            (_, false) => Id::OutsideRead,
+            (_, true) if allowed == Allowed::Read => Id::WriteInReadBracket,
+            (_, true) => Id::OutsideWrite,
+        }
+    }
 }
 
 /// A part of a buffer that is mapped.
@@ -91,6 +116,15 @@ impl Mapping {
         }
     }
 
+    /// Sets the protection of a page. Where the process can have no more mappings, so that it cannot
+    /// be set for one page alone, for all; where that fails, nothing of the buffer is there.
+    fn open(&self, page: usize, allowed: Allowed) -> Fault {
+        let bits = self.bits(allowed);
+        let set = sys::protect(page, PAGE, bits)
+            .or_else(|_| sys::protect(self.start, self.end - self.start, bits));
+        if set.is_ok() { Fault::Again } else { Fault::NotOurs }
+    }
+
     fn offset_of(&self, address: usize) -> u64 {
         self.offset + (address - self.start) as u64
     }
@@ -103,8 +137,8 @@ struct Hold {
     start: usize,
     end: usize,
     allowed: Allowed,
-    /// For a call rather than for an instruction.
-    call: bool,
+    /// The call that it is for; 0 for an instruction.
+    call: u64,
 }
 
 /// What a fault was.
@@ -146,6 +180,7 @@ pub struct State {
     places: Places,
     sampled: Sampled,
     next_slot: usize,
+    calls: u64,
     /// The length of the mapping of a buffer that failed last, and the buffer.
     failed_map: Option<(u64, usize)>,
 }
@@ -167,6 +202,7 @@ impl State {
             places: Places::new(),
             sampled: Sampled::new(),
             next_slot: window::START,
+            calls: 0,
             failed_map: None,
         }
     }
@@ -238,6 +274,7 @@ impl State {
             sample: Sample::new(),
             last_end: NONE,
             generation: 0,
+            timed: false,
             left_open: None,
         };
         if let Some(index) = self.buffers.push(new) {
@@ -277,10 +314,7 @@ impl State {
     /// What may be done now with the page at this address, and up to which address the same holds.
     fn effective(&self, mapping: &Mapping, page: usize) -> (Allowed, usize) {
         let buffer = &self.buffers[mapping.buffer];
-        let (mut allowed, until) = match buffer.kind {
-            Kind::Memfd => (Allowed::Nothing, u64::MAX),
-            Kind::Buffer => buffer.brackets.allowed(mapping.offset_of(page)),
-        };
+        let (mut allowed, until) = buffer.allowed(mapping.offset_of(page));
         if let Some(most) = buffer.sample.holds_back() {
             allowed = allowed.min(most);
         }
@@ -479,6 +513,32 @@ impl State {
             }
         }
         self.begin(buffer, Bracket { direction, range, site, unmapped: None, excused: false });
+    }
+
+    /// A page that the program has loaded from, if it is not known yet how fast that is; it stays
+    /// open until [`timed`](Self::timed). Not of a served buffer, whose server may be slow.
+    pub fn page_to_time(&mut self, buffer: usize) -> Option<(u64, usize)> {
+        let about = &mut self.buffers[buffer];
+        if about.timed || about.kind != Kind::Kernel || about.sample.numbers()[0] == 0 {
+            return None;
+        }
+        about.timed = true;
+        let mapping = *self.mappings.iter().find(|mapping| mapping.buffer == buffer)?;
+        let (start, end) = (mapping.start, mapping.start + PAGE);
+        let call = self.new_call();
+        let hold = Hold { thread: sys::thread(), start, end, allowed: Allowed::Read, call };
+        self.holds.push(hold)?;
+        self.protect(&mapping, start, end);
+        Some((call, start))
+    }
+
+    /// How fast loads are is known now.
+    pub fn timed(&mut self, buffer: usize, call: u64, is_uncached: bool) {
+        self.returned(call);
+        let latest = self.buffers[buffer].brackets.iter().next_back().map(|bracket| bracket.site);
+        if let Some(site) = latest.filter(|_| is_uncached) {
+            self.report(Id::UncachedReads, buffer, NONE, [0; 2], site);
+        }
     }
 
     /// A bracket has ended, or was to end.
@@ -725,13 +785,9 @@ impl State {
         let page = address & !(PAGE - 1);
         let (buffer, offset) = (mapping.buffer, mapping.offset_of(address));
         let generation = self.buffers[buffer].generation;
-        let in_brackets = match self.buffers[buffer].kind {
-            Kind::Memfd => Allowed::Nothing,
-            Kind::Buffer => self.buffers[buffer].brackets.allowed(mapping.offset_of(page)).0,
-        };
+        let in_brackets = self.buffers[buffer].allowed(mapping.offset_of(page)).0;
         if in_brackets >= needed {
-            self.touched(&mapping, page, needed);
-            return Fault::Again;
+            return self.touched(&mapping, page, needed);
         }
         self.stop_sampling(buffer);
         if !again {
@@ -739,24 +795,17 @@ impl State {
             if self.was_announced(buffer, offset) {
                 return Fault::Again;
             }
-            let rule = match (self.buffers[buffer].kind, write) {
-                (Kind::Memfd, _) => Id::MemfdBehindUdmabuf,
-                (Kind::Buffer, false) => Id::OutsideRead,
-                (Kind::Buffer, true) if in_brackets == Allowed::Read => Id::WriteInReadBracket,
-                (Kind::Buffer, true) => Id::OutsideWrite,
-            };
+            let rule = self.buffers[buffer].stray(write, in_brackets);
             self.report(rule, buffer, offset, [u64::from(write), 0], HERE);
         }
         let Some(entry) = self.pages.entry(page, generation) else {
             // So many pages are open that one more does not matter.
-            let _ = sys::protect(page, PAGE, mapping.bits(needed));
-            return Fault::Again;
+            return mapping.open(page, needed);
         };
         entry.traps = entry.traps.saturating_add(1);
         if entry.traps > TRAPS {
             entry.open = entry.open.max(needed);
             let allowed = entry.open;
-            let _ = sys::protect(page, PAGE, mapping.bits(allowed));
             let since = sys::now();
             let left = &mut self.buffers[buffer].left_open;
             *left = Some(match *left {
@@ -764,33 +813,29 @@ impl State {
                 Some(known) => known,
                 None => (since, LEFT_OPEN),
             });
-            return Fault::Again;
+            return mapping.open(page, allowed);
         }
-        let hold = Hold {
-            thread: sys::thread(),
-            start: page,
-            end: page + PAGE,
-            allowed: needed,
-            call: false,
-        };
+        let hold =
+            Hold { thread: sys::thread(), start: page, end: page + PAGE, allowed: needed, call: 0 };
         if self.holds.push(hold).is_none() {
-            let _ = sys::protect(page, PAGE, mapping.bits(needed));
-            return Fault::Again;
+            return mapping.open(page, needed);
         }
-        self.protect_page(&mapping, page);
-        Fault::Step
+        match self.protect_page(&mapping, page) {
+            Fault::Again => Fault::Step,
+            other => other,
+        }
     }
 
     /// Sets the protection of one page, which may have been left open.
-    fn protect_page(&mut self, mapping: &Mapping, page: usize) {
+    fn protect_page(&mut self, mapping: &Mapping, page: usize) -> Fault {
         let generation = self.buffers[mapping.buffer].generation;
         let left_open = self.pages.open(page, generation);
         let allowed = self.effective(mapping, page).0.max(left_open).min(mapping.allowed());
-        let _ = sys::protect(page, PAGE, mapping.bits(allowed));
+        mapping.open(page, allowed)
     }
 
     /// A page is touched inside of a bracket: it is opened, and counted if that is wanted.
-    fn touched(&mut self, mapping: &Mapping, page: usize, needed: Allowed) {
+    fn touched(&mut self, mapping: &Mapping, page: usize, needed: Allowed) -> Fault {
         let generation = self.buffers[mapping.buffer].generation;
         if self.buffers[mapping.buffer].sample.is_on() {
             let entry = self.pages.entry(page, generation);
@@ -802,10 +847,10 @@ impl State {
             let held_back = sample.holds_back();
             sample.touch(needed, is_first);
             if sample.holds_back() != held_back {
-                return self.apply(mapping.buffer);
+                self.apply(mapping.buffer);
             }
         }
-        self.protect_page(mapping, page);
+        self.protect_page(mapping, page)
     }
 
     /// Whether the access is explained by a call that failed before; if so, that is reported.
@@ -844,21 +889,29 @@ impl State {
 
     /// The instruction of a thread is over: what was open for it is not any more.
     pub fn stepped(&mut self) -> bool {
-        self.release(false)
+        self.release(0)
     }
 
-    /// The call of a thread is over.
-    pub fn returned(&mut self) -> bool {
-        self.release(true)
+    /// A number for a call of a thread's, which is later than that of a call that it interrupts.
+    pub fn new_call(&mut self) -> u64 {
+        self.calls += 1;
+        self.calls
     }
 
-    fn release(&mut self, call: bool) -> bool {
+    /// A call of a thread is over, and so are those that interrupted it: from some of them a signal
+    /// handler may have jumped away.
+    pub fn returned(&mut self, call: u64) -> bool {
+        self.release(call)
+    }
+
+    fn release(&mut self, call: u64) -> bool {
         let thread = sys::thread();
         let mut any = false;
         let mut index = 0;
         while index < self.holds.len() {
             let hold = self.holds[index];
-            if hold.thread != thread || hold.call != call {
+            let is_over = if call == 0 { hold.call == 0 } else { hold.call >= call };
+            if hold.thread != thread || !is_over {
                 index += 1;
                 continue;
             }
@@ -867,10 +920,10 @@ impl State {
             for at in 0..self.mappings.len() {
                 let mapping = self.mappings[at];
                 if mapping.start < hold.end && hold.start < mapping.end {
-                    if call {
-                        self.protect(&mapping, hold.start, hold.end);
-                    } else {
+                    if call == 0 {
                         self.protect_page(&mapping, hold.start);
+                    } else {
+                        self.protect(&mapping, hold.start, hold.end);
                     }
                 }
             }
@@ -879,9 +932,8 @@ impl State {
     }
 
     /// Opens memory for a call that loads from it or stores to it; pages that are open anyway are
-    /// none of its business. Whether anything had to be opened.
-    pub fn open_for_call(&mut self, start: usize, end: usize, allowed: Allowed) -> bool {
-        let mut opened = false;
+    /// none of its business.
+    pub fn open_for_call(&mut self, call: u64, start: usize, end: usize, allowed: Allowed) {
         let (start, end) = (start & !(PAGE - 1), end.saturating_add(PAGE - 1) & !(PAGE - 1));
         for at in 0..self.mappings.len() {
             let mapping = self.mappings[at];
@@ -899,19 +951,17 @@ impl State {
                 page = until;
             }
             if !is_open {
-                let hold = Hold { thread: sys::thread(), start, end, allowed, call: true };
+                let hold = Hold { thread: sys::thread(), start, end, allowed, call };
                 self.holds.push(hold);
                 self.protect(&mapping, start, end);
-                opened = true;
             }
         }
-        opened
     }
 
     /// Opens for a call all of the mapping that has this address.
-    pub fn open_whole(&mut self, address: usize) {
+    pub fn open_whole(&mut self, call: u64, address: usize) {
         if let Some(&mapping) = self.mapping(address) {
-            self.open_for_call(mapping.start, mapping.end, mapping.allowed());
+            self.open_for_call(call, mapping.start, mapping.end, mapping.allowed());
         }
     }
 
@@ -927,18 +977,10 @@ impl State {
                 let page = address & !(PAGE - 1);
                 let offset = mapping.offset_of(address);
                 let buffer = mapping.buffer;
-                let (allowed, until) = match self.buffers[buffer].kind {
-                    Kind::Memfd => (Allowed::Nothing, u64::MAX),
-                    Kind::Buffer => self.buffers[buffer].brackets.allowed(mapping.offset_of(page)),
-                };
+                let (allowed, until) = self.buffers[buffer].allowed(mapping.offset_of(page));
                 if allowed < needed {
                     if !self.was_announced(buffer, offset) {
-                        let rule = match (self.buffers[buffer].kind, write, allowed) {
-                            (Kind::Memfd, ..) => Id::MemfdBehindUdmabuf,
-                            (_, false, _) => Id::OutsideRead,
-                            (_, true, Allowed::Read) => Id::WriteInReadBracket,
-                            (_, true, _) => Id::OutsideWrite,
-                        };
+                        let rule = self.buffers[buffer].stray(write, allowed);
                         self.report(rule, buffer, offset, [u64::from(write), 0], HERE);
                     }
                     return true;

@@ -247,6 +247,37 @@ impl Drop for File {
     }
 }
 
+/// A pipe of the engine's own, for a moment.
+pub struct Pipe([i32; 2]);
+
+impl Pipe {
+    /// `pipe2(2)`.
+    pub fn new() -> core::result::Result<Pipe, Errno> {
+        let mut ends = [0; 2];
+        let flags = (libc::O_CLOEXEC | libc::O_NONBLOCK) as usize;
+        call(libc::SYS_pipe2, [&raw mut ends as usize, flags, 0, 0, 0, 0])?;
+        Ok(Pipe(ends))
+    }
+
+    /// Has the kernel copy memory into it.
+    pub fn write(&self, from: usize, len: usize) -> Result {
+        call(libc::SYS_write, [self.0[1] as usize, from, len, 0, 0, 0])
+    }
+
+    /// Has the kernel copy it into memory that [`allocate`] gave.
+    pub fn read(&self, into: usize, len: usize) -> Result {
+        call(libc::SYS_read, [self.0[0] as usize, into, len, 0, 0, 0])
+    }
+}
+
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        for end in self.0 {
+            let _ = call(libc::SYS_close, [end as usize, 0, 0, 0, 0, 0]);
+        }
+    }
+}
+
 /// What `fstat(2)` tells: device, inode, size; `None` for a descriptor that is none.
 pub fn stat(fd: i32) -> Option<[u64; 3]> {
     let mut stat = MaybeUninit::<libc::stat>::zeroed();

@@ -54,12 +54,13 @@ pub fn transfer(program: &Context, number: i64, args: [usize; 6]) -> isize {
     };
     let allowed = if write { Allowed::Write } else { Allowed::Read };
     let mut is_ours = false;
+    let call = lock::with(|state| state.new_call()).unwrap_or(0);
     each(&memory, &mut |start, len| {
         let end = start.saturating_add(len);
         lock::with(|state| {
             if state.overlaps(start, end) {
                 is_ours = true;
-                state.open_for_call(start, end, allowed);
+                state.open_for_call(call, start, end, allowed);
             }
         });
     });
@@ -80,7 +81,7 @@ pub fn transfer(program: &Context, number: i64, args: [usize; 6]) -> isize {
                 rest -= len;
                 found = found || state.look_at_call(start, start.saturating_add(len), write);
             });
-            state.returned();
+            state.returned(call);
         });
     }
     result
@@ -90,13 +91,15 @@ pub fn transfer(program: &Context, number: i64, args: [usize; 6]) -> isize {
 /// it does.
 #[inline(never)]
 fn any(program: &Context, number: i64, args: [usize; 6]) -> isize {
-    lock::with(|state| {
+    let call = lock::with(|state| {
+        let call = state.new_call();
         for address in args {
-            state.open_whole(address);
+            state.open_whole(call, address);
         }
+        call
     });
     let result = wait(program, number, args);
-    lock::with(|state| state.returned());
+    lock::with(|state| state.returned(call.unwrap_or(0)));
     result
 }
 
@@ -109,7 +112,7 @@ fn each(memory: &Memory, look: &mut impl FnMut(usize, usize)) {
         Memory::Messages(messages, count) => {
             for index in 0..count.min(1024) {
                 // struct mmsghdr: a struct msghdr of 56 bytes, and a length.
-                each_of_message(messages + 64 * index, look);
+                each_of_message(messages.wrapping_add(64 * index), look);
             }
         }
     }
