@@ -5,6 +5,7 @@ mod check;
 mod conform;
 mod demo;
 mod generate;
+mod importer;
 mod info;
 mod output;
 mod serve;

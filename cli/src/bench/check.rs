@@ -48,7 +48,7 @@ pub fn run(options: &Options) -> Result<()> {
     let mut table = Table::new(&format!("frames are in {}", home.name), "alone", "checked");
     for (name, goal, program) in programs {
         let pair = Pair { first: alone(&program)?, second: checked(&program)? };
-        table.row(name, goal, compare::in_turn(pair, options.rounds)?);
+        table.row(name, goal, compare::commands(pair, options.rounds)?);
     }
     if options.json { table.print_json() } else { table.print() }
 }

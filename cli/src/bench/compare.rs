@@ -1,4 +1,4 @@
-//! Two commands in turn, and the medians of how long they took.
+//! Two ways to do the same in turn, and the medians of how long they took.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -23,20 +23,29 @@ pub struct Comparison {
     pub ratio: f64,
 }
 
-/// Runs both, so often, each of them first in every other round.
-pub fn in_turn(mut pair: Pair, rounds: usize) -> Result<Comparison> {
+/// Runs both commands, so often, each of them first in every other round.
+pub fn commands(mut pair: Pair, rounds: usize) -> Result<Comparison> {
+    in_turn(|| time(&mut pair.first), || time(&mut pair.second), rounds)
+}
+
+/// Measures both, so often, each of them first in every other round.
+pub fn in_turn(
+    mut measure_first: impl FnMut() -> Result<Duration>,
+    mut measure_second: impl FnMut() -> Result<Duration>,
+    rounds: usize,
+) -> Result<Comparison> {
     ensure!(rounds > 0, "without a round there is nothing to compare");
     // What is read from disk for the first time is read before.
-    time(&mut pair.first)?;
-    time(&mut pair.second)?;
+    measure_first()?;
+    measure_second()?;
     let (mut first, mut second, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..rounds {
         let (a, b) = if round % 2 == 0 {
-            let a = time(&mut pair.first)?;
-            (a, time(&mut pair.second)?)
+            let a = measure_first()?;
+            (a, measure_second()?)
         } else {
-            let b = time(&mut pair.second)?;
-            (time(&mut pair.first)?, b)
+            let b = measure_second()?;
+            (measure_first()?, b)
         };
         ratios.push(b.as_secs_f64() / a.as_secs_f64());
         first.push(a);
@@ -71,12 +80,12 @@ mod tests {
     #[test]
     fn a_command_that_fails_is_no_measurement() {
         let pair = Pair { first: shell("exit 0"), second: shell("echo sorry >&2; exit 3") };
-        let error = in_turn(pair, 1).unwrap_err();
+        let error = commands(pair, 1).unwrap_err();
         assert!(format!("{error:#}").contains("sorry"), "{error:#}");
     }
 
     #[test]
     fn no_round_is_refused() {
-        assert!(in_turn(Pair { first: shell(""), second: shell("") }, 0).is_err());
+        assert!(commands(Pair { first: shell(""), second: shell("") }, 0).is_err());
     }
 }

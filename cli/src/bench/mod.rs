@@ -3,7 +3,8 @@
 //! | file | what lives there |
 //! |---|---|
 //! | `check.rs` | programs under the checker, against the same ones alone |
-//! | `compare.rs` | two commands in turn, and their medians |
+//! | `kernel.rs` | the kernel module's heaps, against others of the same boot |
+//! | `compare.rs` | two ways in turn, and their medians |
 //! | `program.rs` | the programs that are measured |
 //! | `table.rs` | what is printed |
 //!
@@ -13,6 +14,7 @@
 
 mod check;
 mod compare;
+mod kernel;
 mod program;
 mod table;
 
@@ -26,11 +28,14 @@ pub use program::{Program, be};
 pub enum Member {
     /// What the checker costs: programs under `dmabuf check`, against the same ones alone
     Check(check::Options),
+    /// What the kernel module's heaps cost and save, against others of the same boot
+    Kernel(kernel::Options),
 }
 
 /// Measures it.
 pub fn run(member: &Member) -> Result<()> {
     match member {
         Member::Check(options) => check::run(options),
+        Member::Kernel(options) => kernel::run(options),
     }
 }

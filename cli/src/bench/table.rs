@@ -1,5 +1,7 @@
 //! Comparisons, as a table for people or one JSON document.
 
+use std::time::Duration;
+
 use anstyle::{AnsiColor, Style};
 use anyhow::Result;
 use serde::Serialize;
@@ -44,9 +46,9 @@ impl Table {
         let head = format!("{:<30}  {first:>10}  {second:>10}  {:>6}  goal", "", "ratio");
         let mut text = format!("{BOLD}{head}{BOLD:#}\n");
         for Row { name, goal, seen } in &self.rows {
-            let [first, second] = [seen.first, seen.second].map(|time| time.as_secs_f64());
+            let [first, second] = [seen.first, seen.second].map(readable);
             let colour = if seen.ratio <= *goal { GREEN } else { YELLOW };
-            text += &format!("{name:<30}  {first:>8.3} s  {second:>8.3} s  ");
+            text += &format!("{name:<30}  {first:>10}  {second:>10}  ");
             text += &format!("{colour}{:>6.3}{colour:#}  ≤ {goal}\n", seen.ratio);
         }
         print(&format!("{text}{DIM}Medians; {}.{DIM:#}\n", self.about))
@@ -64,6 +66,16 @@ impl Table {
         let commands = [self.first, self.second];
         let document = Document { about: &self.about, commands, rows };
         print(&(serde_json::to_string_pretty(&document)? + "\n"))
+    }
+}
+
+/// In the unit that makes it a number of a few digits.
+fn readable(time: Duration) -> String {
+    let seconds = time.as_secs_f64();
+    match seconds {
+        1.0.. => format!("{seconds:.3} s"),
+        1e-3.. => format!("{:.3} ms", seconds * 1e3),
+        _ => format!("{:.3} µs", seconds * 1e6),
     }
 }
 

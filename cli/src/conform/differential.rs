@@ -20,7 +20,7 @@ use rustix::event::PollFlags;
 use rustix::fs::FallocateFlags;
 
 use super::names;
-use super::row::{Seen, Stop, known_answer, saw};
+use super::row::{Seen, Stop, known_answers, saw};
 use super::rows::{FIRST_END, polled};
 use super::sys::{self, Ended, Map, Mmap, READ, RW, page};
 use super::target::{Buffer, Target};
@@ -181,7 +181,7 @@ impl Side {
             Ok(buffer) => buffer,
             Err(Stop::NotHere(why) | Stop::Failed(why)) => bail!("{}: {why}", target.label),
         };
-        let first_end = known_answer(FIRST_END, target.family(), &target.label);
+        let first_end = known_answers(FIRST_END, target.family(), &target.label).next();
         let first_end = first_end.context("nobody knows how it answers a first END")?;
         Ok(Side { buffer, maps: Default::default(), first_end })
     }

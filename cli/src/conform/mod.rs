@@ -19,7 +19,7 @@ mod names;
 mod row;
 mod rows;
 mod run;
-mod sys;
+pub mod sys;
 mod table;
 mod target;
 

@@ -49,7 +49,8 @@ pub fn whether(so: bool, yes: &str, no: &str) -> Seen {
 pub enum Level {
     /// It has to.
     Required(&'static str),
-    /// Exporters differ: what the known ones do, by label or family.
+    /// Exporters differ: what the known ones do, by label or family; several answers of one, where
+    /// they depend on the machine.
     MayDiffer(&'static [(&'static str, &'static str)]),
 }
 
@@ -92,14 +93,16 @@ pub const fn may_differ(
     Row { id, says, from, level, check }
 }
 
-/// What an exporter is known to do, by its label or its family.
-pub fn known_answer(
-    known: &[(&str, &'static str)],
+/// What an exporter is known to do, by its label or its family. The kernel module's heaps have the
+/// labels of served ones, and are heaps like mainline's.
+pub fn known_answers<'a>(
+    known: &'a [(&str, &'static str)],
     family: Family,
-    label: &str,
-) -> Option<&'static str> {
-    let of = |who: &str| known.iter().find(|(known, _)| *known == who);
-    of(label).or_else(|| of(family.name())).map(|&(_, answer)| answer)
+    label: &'a str,
+) -> impl Iterator<Item = &'static str> + 'a {
+    let has_own = family != Family::Heap && known.iter().any(|(who, _)| *who == label);
+    let who = if has_own { label } else { family.name() };
+    known.iter().filter(move |(known, _)| *known == who).map(|&(_, answer)| answer)
 }
 
 impl Row {
@@ -123,10 +126,8 @@ impl Row {
             Level::Required(_) => return Verdict::Broken,
             Level::MayDiffer(known) => known,
         };
-        match known_answer(known, family, label) {
-            Some(answer) if answer == saw => Verdict::Known,
-            _ => Verdict::New,
-        }
+        let is_known = known_answers(known, family, label).any(|answer| answer == saw);
+        if is_known { Verdict::Known } else { Verdict::New }
     }
 }
 
@@ -193,9 +194,17 @@ mod tests {
 
     #[test]
     fn what_may_differ_is_never_broken() {
-        let judge = |label, word| FREE.judge(Family::Heap, label, &seen(word));
-        assert_eq!(judge("udmabuf", "EINVAL"), Verdict::Known);
-        assert_eq!(judge("udmabuf", "ok"), Verdict::New);
-        assert_eq!(judge("other", "EINVAL"), Verdict::New);
+        let judge = |family, label, word| FREE.judge(family, label, &seen(word));
+        assert_eq!(judge(Family::Udmabuf, "udmabuf", "EINVAL"), Verdict::Known);
+        assert_eq!(judge(Family::Udmabuf, "udmabuf", "ok"), Verdict::New);
+        assert_eq!(judge(Family::Served, "other", "EINVAL"), Verdict::New);
+    }
+
+    #[test]
+    fn a_kernel_heap_is_not_taken_for_the_served_one_of_its_name() {
+        let known = &[("bounce", "stale"), ("heap", "seen"), ("heap", "hidden")];
+        let answers = |family| known_answers(known, family, "bounce").collect::<Vec<_>>();
+        assert_eq!(answers(Family::Served), ["stale"]);
+        assert_eq!(answers(Family::Heap), ["seen", "hidden"]);
     }
 }

@@ -7,6 +7,7 @@ mod life;
 mod mmap;
 mod name;
 mod poll;
+mod range;
 mod sync;
 mod visible;
 
@@ -21,6 +22,7 @@ pub fn all() -> impl Iterator<Item = &'static Row> {
         file::ROWS,
         mmap::ROWS,
         sync::ROWS,
+        range::ROWS,
         visible::ROWS,
         poll::ROWS,
         fence::ROWS,

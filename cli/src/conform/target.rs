@@ -7,9 +7,10 @@ mod udmabuf;
 mod v4l2;
 
 use std::any::Any;
+use std::cell::OnceCell;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -25,6 +26,7 @@ pub use self::udmabuf::Udmabuf;
 pub use self::v4l2::V4l2;
 use super::row::{Seen, Stop};
 use super::sys::{self, Map};
+use crate::importer::Importer;
 
 /// The pages of a buffer, where an exporter lets its size be chosen.
 pub const PAGES: u64 = 4;
@@ -96,6 +98,8 @@ pub struct Buffer {
     pub size: u64,
     /// The side that is not this descriptor: what a device sees, or another mapping of the memory.
     pub other: Option<Box<dyn Side>>,
+    /// Where there is none: the module's device, attached when it is asked for.
+    device: OnceCell<Importer>,
     /// What lives as long as the buffer is used: the device it is from.
     pub keep: Option<Box<dyn Any>>,
 }
@@ -110,7 +114,7 @@ impl Buffer {
     /// A buffer whose size the descriptor tells.
     pub fn new(fd: OwnedFd) -> Result<Buffer, Errno> {
         let size = rustix::fs::fstat(&fd)?.st_size as u64;
-        Ok(Buffer { fd, size, other: None, keep: None })
+        Ok(Buffer { fd, size, other: None, device: OnceCell::new(), keep: None })
     }
 
     /// All of it, mapped for loads and stores.
@@ -123,9 +127,50 @@ impl Buffer {
         sync(self, flags)
     }
 
+    /// DMA_BUF_IOCTL_SYNC_RANGE, or the same by the kernel module's device; ENOTTY if it has none.
+    pub fn sync_range(&self, flags: u64, offset: u64, len: u64) -> Result<(), Errno> {
+        let sync = uapi::DmaBufSyncRange { flags, offset, len };
+        let by_device = uapi::DmabufDeviceSyncRange { fd: self.fd.as_raw_fd(), pad: 0, sync };
+        self.call(uapi::DMA_BUF_IOCTL_SYNC_RANGE, sync, uapi::DMABUF_DEVICE_SYNC_RANGE, by_device)
+    }
+
+    /// DMA_BUF_IOCTL_SYNC_PARTIAL, likewise.
+    pub fn sync_partial(&self, flags: u64, offset: u32, len: u32) -> Result<(), Errno> {
+        let sync = uapi::DmaBufSyncPartial { flags, offset, len };
+        let by_device = uapi::DmabufDeviceSyncPartial { fd: self.fd.as_raw_fd(), pad: 0, sync };
+        let (own, device) = (uapi::DMA_BUF_IOCTL_SYNC_PARTIAL, uapi::DMABUF_DEVICE_SYNC_PARTIAL);
+        self.call(own, sync, device, by_device)
+    }
+
+    /// A call of the buffer itself, or if it does not know that, of the kernel module's device.
+    fn call<T: Copy, U: Copy>(
+        &self,
+        own: u32,
+        mut argument: T,
+        of_device: u32,
+        mut by_device: U,
+    ) -> Result<(), Errno> {
+        let answer = again(|| sys::ioctl(self, own, &mut argument));
+        if answer != Err(Errno::NOTTY) {
+            return answer;
+        }
+        let device = open(Path::new(uapi::DMABUF_DEVICE), OFlags::RDONLY);
+        let Ok(device) = device else { return Err(Errno::NOTTY) };
+        again(|| sys::ioctl(&device, of_device, &mut by_device))
+    }
+
     /// The other side, if there is one.
     pub fn other(&self) -> Result<&dyn Side, Stop> {
-        self.other.as_deref().ok_or_else(|| Stop::not_here("no second side to look from"))
+        if let Some(other) = self.other.as_deref() {
+            return Ok(other);
+        }
+        if !Importer::is_there() {
+            return Err(Stop::not_here("no second side to look from"));
+        }
+        if self.device.get().is_none() {
+            let _ = self.device.set(Importer::of(self, uapi::DMA_BUF_SYNC_RW)?);
+        }
+        Ok(self.device.get().expect("it was just set"))
     }
 
     /// The last page's offset.
@@ -137,10 +182,14 @@ impl Buffer {
 /// DMA_BUF_IOCTL_SYNC on any descriptor; what says EAGAIN or EINTR is asked again, as the header
 /// has it.
 pub fn sync(fd: impl AsFd, flags: u64) -> Result<(), Errno> {
+    again(|| sync_once(&fd, flags))
+}
+
+fn again<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<(), Errno> {
     loop {
-        match sync_once(&fd, flags) {
+        match call() {
             Err(Errno::AGAIN | Errno::INTR) => {}
-            result => return result,
+            result => return result.map(drop),
         }
     }
 }
@@ -184,6 +233,18 @@ impl Side for MapSide {
     fn store(&self, offset: u64, bytes: &[u8]) -> Result<(), Errno> {
         (offset..).zip(bytes).for_each(|(at, &byte)| self.0.store(at, byte));
         Ok(())
+    }
+}
+
+impl Side for Importer {
+    fn load(&self, offset: u64, len: u64) -> Result<Vec<u8>, Errno> {
+        let mut bytes = vec![0; len as usize];
+        self.read(offset, &mut bytes).map_err(|error| errno(&error))?;
+        Ok(bytes)
+    }
+
+    fn store(&self, offset: u64, bytes: &[u8]) -> Result<(), Errno> {
+        self.write(offset, bytes).map_err(|error| errno(&error))
     }
 }
 

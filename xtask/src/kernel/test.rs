@@ -13,17 +13,19 @@ use crate::{
 /// The tests that load and unload the module: the first in a machine, and once.
 const FIRST: &str = "it_unloads_when_nothing_is_left";
 
-/// Runs each of the programs, and then the suite for exporters on every heap.
-const SCRIPT: &str = "
+/// Runs each of the programs, and then the suite for exporters on every heap of the module's.
+const SCRIPT: &str = r#"
     export DMABUF_MODULES=$1; dmabuf=$2; shift 2
     for tests; do
-        \"$tests\" --quiet --test-threads=1 || exit
+        "$tests" --quiet --test-threads=1 || exit
     done
-    \"$dmabuf\" conform /dev/dma_heap/*";
+    cd /dev/dma_heap || exit
+    said=$("$dmabuf" conform coherent bounce tracked checked) || { echo "$said"; exit 1; }
+    echo "$said" | tail -n 1"#;
 
 /// Beside that, a camera fills buffers of every heap, and an output shows them. Not where DMA bounces:
 /// udmabuf, which is among them, loses there what the camera's driver stored.
-const CAMERA: &str = " && \"$dmabuf\" demo --camera /dev/video0 --out /run/pictures";
+const CAMERA: &str = r#" && "$dmabuf" demo --camera /dev/video0 --out /run/pictures"#;
 
 /// DMA goes by way of other memory, so that a device sees what is synced for it and nothing else.
 const BOUNCING: &str = "swiotlb=65536,force";

@@ -243,7 +243,7 @@ pub const ROWS: &[Row] = &[
             let buffer = Target::open(&target.path)
                 .map_err(|_| Stop::Failed("open".to_owned()))?
                 .mappable()?;
-            let Buffer { fd, size, other, keep } = buffer;
+            let Buffer { fd, size, other, keep, .. } = buffer;
             drop((other, keep));
             sync(&fd, 3)?;
             let answer = saw(Map::shared(&fd, size, RW).map(|map| map.store(0, 1)));

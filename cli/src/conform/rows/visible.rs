@@ -1,6 +1,6 @@
 //! Who sees whose bytes, and when: the CPU through a mapping, and a second side. That is the memfd
 //! of a udmabuf, the device side of a served buffer, the device's own mapping of a DRM or V4L2
-//! buffer, and another driver that the buffer is imported by.
+//! buffer, and another driver that the buffer is imported by: for a heap, the kernel module's device.
 
 use super::super::row::{Row, Stop, may_differ, required, saw, whether};
 use super::super::sys::{self, Ended, page};
@@ -113,6 +113,8 @@ pub const ROWS: &[Row] = &[
         DOC,
         &[
             ("udmabuf", "seen"),
+            ("heap", "seen"),
+            ("heap", "stale"),
             ("drm", "seen"),
             ("v4l2", "seen"),
             ("coherent", "seen"),
@@ -136,6 +138,8 @@ pub const ROWS: &[Row] = &[
         DOC,
         &[
             ("udmabuf", "seen"),
+            ("heap", "seen"),
+            ("heap", "stale"),
             ("drm", "seen"),
             ("v4l2", "seen"),
             ("coherent", "seen"),
@@ -159,6 +163,8 @@ pub const ROWS: &[Row] = &[
         CONTRACT,
         &[
             ("udmabuf", "kept"),
+            ("heap", "kept"),
+            ("heap", "lost"),
             ("drm", "kept"),
             ("v4l2", "kept"),
             ("served", "kept"),
