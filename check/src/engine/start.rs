@@ -251,13 +251,29 @@ fn makes_calls_itself() -> bool {
         }
     }
     (0..count.min(64)).any(|index| {
-        // Elf64_Phdr: type and flags, offset, virtual address and four more words.
-        let Some([kind, _, address]) = sys::read_value::<[u64; 3]>(headers + 56 * index) else {
+        // Elf64_Phdr: type and flags, offset, virtual and physical address, size in the file and two
+        // more words.
+        let Some([kind, _, address, _, size]) = sys::read_value::<[u64; 5]>(headers + 56 * index)
+        else {
             return false;
         };
-        // A note: lengths of name and contents, type, name.
-        kind & 0xffff_ffff == PT_NOTE
-            && sys::read_value::<[u8; 16]>(address as usize)
-                .is_some_and(|note| note[..4] == [4, 0, 0, 0] && &note[12..] == b"Go\0\0")
+        kind & 0xffff_ffff == PT_NOTE && has_note_of_go(address as usize, size as usize)
     })
+}
+
+/// Whether one of these notes is Go's: each has the lengths of name and contents, a type, and both.
+fn has_note_of_go(start: usize, size: usize) -> bool {
+    let end = start.saturating_add(size);
+    let mut at = start;
+    while at < end
+        && let Some(note) = sys::read_value::<[u8; 16]>(at)
+    {
+        let [name, contents, _, _] = note.as_chunks().0 else { return false };
+        if u32::from_ne_bytes(*name) == 4 && &note[12..] == b"Go\0\0" {
+            return true;
+        }
+        let lengths = [name, contents].map(|len| u32::from_ne_bytes(*len) as usize);
+        at += 12 + lengths.map(|len| len.next_multiple_of(4)).iter().sum::<usize>();
+    }
+    false
 }
