@@ -1,7 +1,5 @@
 //! The story without FUSE: the same heaps, exported, written and read in this one process.
 
-use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::time::Instant;
 
@@ -10,7 +8,8 @@ use dmabuf::{Access, CpuAccess, MapOptions, Mapping, Range};
 use dmabuf_serve::export::{Attachment, Buffer, CpuSide, Error, Heap, HeapKind, Policy};
 
 use super::contract::Way;
-use super::picture::{self, Picture, Rectangle};
+use super::misused::{self, Misused};
+use super::picture::{self, Picture};
 use super::stage::{Edit, Edited, Report, Shared, Stage, Stats, Violation};
 
 /// This process as the home.
@@ -57,7 +56,7 @@ impl LocalBuffer<'_> {
 
     /// In its own page tables a process finds what was stored outside of brackets when the next one
     /// begins, so one does.
-    fn look_for_strays(&self, mapping: &Mapping<Misused<'_>>) -> Result<()> {
+    fn look_for_strays(&self, mapping: &Mapping<Misused<'_, CpuSide>>) -> Result<()> {
         let cpu = &mapping.buffer().cpu;
         let whole = Range::new(0, self.buffer.size())?;
         cpu.begin_cpu_access(Access::Read, whole)?;
@@ -78,25 +77,11 @@ impl Shared for LocalBuffer<'_> {
         };
         let mapping =
             Mapping::new(Misused { cpu, way, picture: self.picture }, &MapOptions::new())?;
-        let (width, rectangle) = (self.picture.width(), self.picture.rectangle());
-        let mut pixels = self.pixels();
-
-        let start = Instant::now();
-        let guard = mapping.read_write(..)?;
-        // Only the rectangle's rows are touched, as by the other clients.
-        let rows = rows(self.picture, rectangle.height);
-        let (offset, rows) = (rows.start(), rows.start() as usize..rows.end() as usize);
-        guard.copy_to(offset, &mut pixels[rows.clone()])?;
-        picture::invert(&mut pixels, width, rectangle);
-        guard.copy_from(offset, &pixels[rows])?;
-        guard.end()?;
-        let time = start.elapsed();
+        let edit = misused::edit(&mapping)?;
         if self.buffer.capability().policy == Policy::Checked {
             self.look_for_strays(&mapping)?;
         }
-
-        let brackets = u64::from(way != Way::None);
-        Ok(Edited::Done(Edit { pid: std::process::id(), brackets, time }))
+        Ok(Edited::Done(edit))
     }
 
     fn edit_by_route(&self) -> Result<Edit> {
@@ -138,60 +123,4 @@ impl Shared for LocalBuffer<'_> {
             },
         })
     }
-}
-
-/// A buffer's CPU side as a program sees it that brackets in its own way: whatever bracket the
-/// client's guard asks for, it is this one that is begun and ended.
-struct Misused<'a> {
-    cpu: CpuSide,
-    way: Way,
-    picture: &'a Picture,
-}
-
-impl Misused<'_> {
-    fn bracket(&self, whole: Range) -> Option<(Access, Range)> {
-        let Rectangle { height, .. } = self.picture.rectangle();
-        match self.way {
-            Way::Whole => Some((Access::ReadWrite, whole)),
-            Way::Ranged => Some((Access::ReadWrite, rows(self.picture, height))),
-            Way::None => None,
-            Way::WrongDirection => Some((Access::Read, whole)),
-            Way::TooSmall => Some((Access::ReadWrite, rows(self.picture, height / 2))),
-        }
-    }
-}
-
-impl AsFd for Misused<'_> {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.cpu.as_fd()
-    }
-}
-
-impl CpuAccess for Misused<'_> {
-    type Error = io::Error;
-
-    fn begin_cpu_access(&self, _: Access, range: Range) -> io::Result<()> {
-        let Some((access, range)) = self.bracket(range) else { return Ok(()) };
-        Ok(self.cpu.begin_cpu_access(access, range)?)
-    }
-
-    fn end_cpu_access(&self, _: Access, range: Range) -> io::Result<()> {
-        let Some((access, range)) = self.bracket(range) else { return Ok(()) };
-        Ok(self.cpu.end_cpu_access(access, range)?)
-    }
-
-    fn mapped(&self, address: usize, offset: u64, len: usize) {
-        self.cpu.mapped(address, offset, len);
-    }
-
-    fn unmapping(&self, address: usize) {
-        self.cpu.unmapping(address);
-    }
-}
-
-/// The bytes of the first `count` rows of the rectangle.
-fn rows(picture: &Picture, count: u32) -> Range {
-    let stride = picture.stride();
-    let start = u64::from(picture.rectangle().y) * stride;
-    Range::new(start, u64::from(count) * stride).expect("a rectangle has two rows or more")
 }

@@ -6,8 +6,9 @@
 //! | [`contract`] | the ways to bracket, the rows, and what the contract says of each |
 //! | [`story`] | the order of events: camera, client, display |
 //! | [`stage`] | what the story needs of a home for buffers |
-//! | [`served`], [`in_process`] | the two homes: the service, and this process |
+//! | [`served`], [`in_process`], [`kernel`] | the homes: the service, this process, the kernel module |
 //! | [`roles`], [`clients`] | the devices and the clients, as processes |
+//! | [`misused`] | the client in this process |
 //! | [`child`] | starting processes, and never losing one |
 //! | [`picture`], [`test_card`], [`canvas`] | pixels |
 //! | [`report`], [`contact_sheet`], [`progress`], [`out`] | what people see, and where it goes |
@@ -20,6 +21,8 @@ mod clients;
 mod contact_sheet;
 mod contract;
 mod in_process;
+mod kernel;
+mod misused;
 mod out;
 mod picture;
 pub mod progress;
@@ -41,6 +44,7 @@ pub use roles::{Role, play};
 
 use crate::explain;
 use in_process::InProcess;
+use kernel::Kernel;
 use out::Out;
 use picture::Picture;
 use report::Report;
@@ -57,6 +61,9 @@ pub struct Options {
     /// to its device's output
     #[arg(long, value_name = "NODE", conflicts_with = "images")]
     camera: Option<PathBuf>,
+    /// Tell it on the heaps of the kernel module, with its emulated device, instead of a service
+    #[arg(long, conflicts_with = "camera")]
+    kernel: bool,
     /// Where the pictures go: one for each row of the table, and one with all of them,
     /// contact-sheet.png or camera.png; `-` writes that one to stdout, and the table to stderr
     #[arg(long, value_name = "DIR", default_value = "dmabuf-demo")]
@@ -68,7 +75,7 @@ pub struct Options {
 
 /// Tells the story; succeeds if every row came out as the contract says.
 pub fn run(options: &Options) -> Result<ExitCode> {
-    let Options { images, camera, out, json } = options;
+    let Options { images, camera, kernel, out, json } = options;
     if let Some(node) = camera {
         return camera::run(node, out, *json);
     }
@@ -80,7 +87,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     child::catch_interrupts()?;
 
     let mut notes = Vec::new();
-    let stage = choose_stage(&mut notes)?;
+    let stage = if *kernel { Box::new(Kernel::open()?) } else { choose_stage(&mut notes)? };
     let rows = story::play(&*stage, &frames, out.folder())?;
 
     contact_sheet::save(&rows, &frames[0], out.folder())?;

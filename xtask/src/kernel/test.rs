@@ -13,7 +13,8 @@ use crate::{
 /// The tests that load and unload the module: the first in a machine, and once.
 const FIRST: &str = "it_unloads_when_nothing_is_left";
 
-/// Runs each of the programs, and then the suite for exporters on every heap of the module's.
+/// Runs each of the programs, and then, on every heap of the module's, the suite for exporters and the
+/// demo.
 const SCRIPT: &str = r#"
     export DMABUF_MODULES=$1; dmabuf=$2; shift 2
     for tests; do
@@ -21,7 +22,8 @@ const SCRIPT: &str = r#"
     done
     cd /dev/dma_heap || exit
     said=$("$dmabuf" conform coherent bounce tracked checked) || { echo "$said"; exit 1; }
-    echo "$said" | tail -n 1"#;
+    echo "$said" | tail -n 1
+    "$dmabuf" demo --kernel --out /run/demo"#;
 
 /// Beside that, a camera fills buffers of every heap, and an output shows them. Not where DMA bounces:
 /// udmabuf, which is among them, loses there what the camera's driver stored.
