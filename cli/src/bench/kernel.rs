@@ -17,7 +17,7 @@ use crate::importer::Importer;
 /// What `dmabuf bench kernel` takes.
 #[derive(Args)]
 pub struct Options {
-    /// How often each thing is measured on each heap
+    /// How often each thing is done on each heap, in turn
     #[arg(long, value_name = "N", default_value_t = 21)]
     rounds: usize,
     /// Print one JSON document
