@@ -2,13 +2,15 @@
 //! wherever the command is, from `cargo run`, in `target/` and when installed.
 
 use std::env;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 const PACKAGE: &str = "dmabuf-check-preload";
 
 fn main() {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../check/preload/Cargo.toml");
+    // Asked of cargo now: two checkouts that share a target folder share this program.
+    let here = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
+    let manifest = here.join("../check/preload/Cargo.toml");
     for part in ["../check/preload", "../check/src", "../check/Cargo.toml", "../uapi/src"] {
         println!("cargo:rerun-if-changed={part}");
     }
