@@ -69,7 +69,7 @@ impl Brackets {
     /// Writes down that `bracket` has begun, by the process that runs. `ENOMEM` if it has too many open.
     pub(super) fn begin(&mut self, bracket: Bracket) -> Result {
         let owner = bracket.owner;
-        if !self.processes.iter().any(|known| known.owner() == owner) {
+        if !self.knows(owner) {
             self.processes.push(Process::current(), GFP_KERNEL)?;
         }
         while let Err(Full) = self.ledger.begin(bracket) {
@@ -85,6 +85,11 @@ impl Brackets {
             slots.resize((2 * slots.len()).max(1), Slot::default(), GFP_KERNEL)?;
         }
         Ok(())
+    }
+
+    /// Whether this process has begun brackets before.
+    pub(super) fn knows(&self, owner: Owner) -> bool {
+        self.processes.iter().any(|known| known.owner() == owner)
     }
 
     /// Forgets a process that is dead, and may have left brackets open; asked again, the next one.

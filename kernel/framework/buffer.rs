@@ -138,7 +138,7 @@ impl Buffer {
         let mode = {
             let mut state = buffer.state.lock();
             let mode = state.begin(buffer, access, range);
-            state.open(access, range)?;
+            state.open(buffer, access, range)?;
             mode
         };
         if mode == Mode::Full {
@@ -274,8 +274,12 @@ fn record(buffer: &DmaBuf<Buffer>, process: &Process, offset: u64, wrong: Wrong)
 
 impl State {
     /// Writes down that the process that runs has begun a bracket.
-    fn open(&mut self, access: Access, range: Range) -> Result {
+    fn open(&mut self, buffer: &DmaBuf<Buffer>, access: Access, range: Range) -> Result {
         let owner = brackets::current();
+        if !self.brackets.knows(owner) {
+            // Before one more is kept, those that are gone are not any more.
+            self.reap(buffer);
+        }
         self.brackets.begin(Bracket {
             owner,
             access,
@@ -578,7 +582,7 @@ impl CpuAccess for Buffer {
             let mut state = buffer.state.lock();
             if buffer.medium(&state.devices).is_none() {
                 // There is nothing to do, and the kernel waits for devices itself after this.
-                return state.open(access, range);
+                return state.open(buffer, access, range);
             }
         }
         Buffer::begin(buffer, access, range)

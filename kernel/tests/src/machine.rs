@@ -17,6 +17,14 @@ pub fn free_memory() -> usize {
     pages * rustix::param::page_size()
 }
 
+/// How many address spaces the kernel keeps, those of dead processes too that somebody still refers to.
+pub fn address_spaces() -> usize {
+    let slabs = fs::read_to_string("/proc/slabinfo").expect("root may read it");
+    let line = slabs.lines().find_map(|line| line.strip_prefix("mm_struct "));
+    let active = line.and_then(|line| line.split_whitespace().next());
+    active.and_then(|active| active.parse().ok()).expect("a number of objects")
+}
+
 /// How many dma-bufs there are, of all exporters.
 pub fn buffers() -> usize {
     let info = fs::read_to_string("/sys/kernel/debug/dma_buf/bufinfo").expect("debugfs is mounted");

@@ -248,6 +248,22 @@ fn devices_may_go_while_brackets_are_open() {
 }
 
 /// A program that dies while it has everything open: brackets, mappings, devices.
+/// As many address spaces as a buffer may keep of processes that are gone, and the kernel's own caches.
+const KEPT: usize = 400;
+
+#[test]
+fn a_buffer_keeps_nothing_of_programs_that_died_inside_of_brackets() {
+    for heap in HEAPS {
+        let buffer = buffer(heap);
+        let before = machine::address_spaces();
+        for _ in 0..1000 {
+            assert_eq!(in_a_fork(|| buffer.sync(START_READ)), Ended::Exited(0), "{heap}");
+        }
+        let after = machine::address_spaces();
+        assert!(after < before + KEPT, "{heap}: {after} address spaces, and {before} before");
+    }
+}
+
 #[test]
 fn a_program_may_die_with_everything_open() {
     comes_back(|| {
