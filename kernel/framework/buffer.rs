@@ -195,15 +195,15 @@ impl Buffer {
     }
 
     /// Syncs one run of a plan, where hints decide.
-    fn sync(&self, buffer: &DmaBuf<Self>, run: Run, devices: &[Arc<Table>], stats: &mut Stats) {
+    fn sync(buffer: &DmaBuf<Self>, run: Run, devices: &[Arc<Table>], stats: &mut Stats) {
         let (start, end) = (run.range.start() as usize, run.range.end() as usize);
         // The CPU's side has memory of its own, or is the same.
         let cpu = buffer
             .cpu_pages()
-            .filter(|_| self.heap.memory == Memory::Two);
+            .filter(|_| buffer.heap.memory == Memory::Two);
         if matches!(run.op, Op::Clean | Op::CleanInvalidate) {
             if let Some(cpu) = cpu {
-                self.memory.copy_from(cpu, start, end);
+                buffer.memory.copy_from(cpu, start, end);
             }
             devices
                 .iter()
@@ -215,7 +215,7 @@ impl Buffer {
                 .iter()
                 .for_each(|device| device.sync_for_cpu(start, end));
             if let Some(cpu) = cpu {
-                cpu.copy_from(&self.memory, start, end);
+                cpu.copy_from(&buffer.memory, start, end);
             }
             stats.bytes_from_device += run.range.len();
         }
@@ -223,13 +223,7 @@ impl Buffer {
 
     /// Brings over what devices may have written in `range`, a piece at a time.
     fn bring_over(&self, range: Range) {
-        loop {
-            let mut state = self.state.lock();
-            let tracking = state.tracking.as_mut();
-            let run = tracking.and_then(|tracking| tracking.take_device_newer(range, AT_ONCE));
-            let Some(run) = run else { return };
-            state.sync_for_cpu(run);
-        }
+        while self.state.lock().bring_over(range, AT_ONCE) {}
     }
 
     /// Syncs what was harvested for the devices that need it. Page faults do not wait for it.
@@ -303,7 +297,7 @@ impl State {
             let size = buffer.size() as u64;
             if let Some(medium) = buffer.medium(devices) {
                 for run in Plan::begin(medium, size, access, range, &brackets.ledger) {
-                    buffer.sync(buffer, run, devices, stats);
+                    Buffer::sync(buffer, run, devices, stats);
                 }
             }
             return Mode::Track;
@@ -356,7 +350,7 @@ impl State {
         let (Some(tracking), Some(harvest)) = (tracking, harvest) else {
             if let Some(medium) = buffer.medium(devices) {
                 for run in Plan::end(medium, buffer.size() as u64, sync.access, sync.range) {
-                    buffer.sync(buffer, run, devices, stats);
+                    Buffer::sync(buffer, run, devices, stats);
                 }
             }
             return;
@@ -414,12 +408,19 @@ impl State {
         }
     }
 
-    /// Brings `run` over from the devices that write and need syncs.
-    fn sync_for_cpu(&mut self, run: Range) {
+    /// Brings over the first run in `range` that devices may have written, at most `most` bytes of it.
+    /// Whether there was one.
+    fn bring_over(&mut self, range: Range, most: u64) -> bool {
+        let tracking = self.tracking.as_mut();
+        let Some(run) = tracking.and_then(|tracking| tracking.take_device_newer(range, most))
+        else {
+            return false;
+        };
         for device in self.devices.iter().filter(|device| device.hides_writes()) {
             device.sync_for_cpu(run.start() as usize, run.end() as usize);
         }
         self.stats.bytes_from_device += run.len();
+        true
     }
 
     /// What the brackets of `owner` do not allow it to do with `page`, as the log tells it.
@@ -445,9 +446,7 @@ impl State {
             let Some(bytes) = tracking::bytes(&window) else {
                 return Answer::Bus;
             };
-            while let Some(run) = self.take_device_newer(bytes) {
-                self.sync_for_cpu(run);
-            }
+            while self.bring_over(bytes, bytes.len()) {}
             match &mut self.tracking {
                 Some(tracking) if tracking.is_active() => tracking.may_be_stored_to(bytes),
                 _ => {}
@@ -466,12 +465,6 @@ impl State {
             }
         }
         Answer::Shown
-    }
-
-    fn take_device_newer(&mut self, range: Range) -> Option<Range> {
-        self.tracking
-            .as_mut()?
-            .take_device_newer(range, range.len())
     }
 }
 
@@ -627,9 +620,10 @@ impl Mapped for Buffer {
             if wrong.is_some() && *crate::module_parameters::sigbus.value_ref() {
                 (Answer::Bus, wrong)
             } else {
-                let tracking = state.tracking.as_mut();
-                if let Some(run) = tracking.and_then(|tracking| tracking.take_touched(touched)) {
-                    state.sync_for_cpu(run);
+                if state.bring_over(touched, touched.len()) {
+                    if let Some(tracking) = &mut state.tracking {
+                        tracking.was_touched();
+                    }
                 }
                 (
                     state.show(fault, touched, if is_checked { 1 } else { AROUND }),

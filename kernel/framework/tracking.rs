@@ -219,11 +219,9 @@ impl Tracking {
         Some(run)
     }
 
-    /// Takes `page` if a device may have written it and it was left until it is touched.
-    pub(super) fn take_touched(&mut self, page: Range) -> Option<Range> {
-        let run = self.take_device_newer(page, page.len())?;
+    /// A page was brought over that had been left until it is touched.
+    pub(super) fn was_touched(&mut self) {
         self.taken += 1;
-        Some(run)
     }
 
     /// The pages of `mapped`, `page` among them, that become writable along with it. While each is to be
