@@ -118,3 +118,71 @@ pub struct DmabufDeviceAlloc {
     /// The heap's name, and zeroes after it.
     pub heap: [u8; DMA_BUF_QUERY_NAME_LEN],
 }
+
+/// A record that `read(2)` of the device gives, as the words of its line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DmabufRecord<'a> {
+    /// The process that did it.
+    pub pid: u32,
+    /// The heap that the buffer is from.
+    pub heap: &'a str,
+    /// The buffer's inode number, as `fstat(2)` tells it.
+    pub inode: u64,
+    /// The buffer's name; empty if it has none.
+    pub name: &'a str,
+    /// Where it happened, in bytes from the buffer's start.
+    pub offset: u64,
+    /// What it was.
+    pub event: DmabufEvent<'a>,
+}
+
+/// What a record is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DmabufEvent<'a> {
+    /// An access outside of a bracket: what it was, and what the process's brackets allowed there.
+    Access(&'a str, Option<&'a str>),
+    /// A mistake with a bracket.
+    Mistake(&'a str),
+}
+
+impl<'a> DmabufRecord<'a> {
+    /// The record in a line, without its end; `None` if it is none.
+    pub fn parse(line: &'a str) -> Option<DmabufRecord<'a>> {
+        let word =
+            |key: &str| line.split(' ').find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
+        let event = match (word("mistake"), word("access")) {
+            (Some(mistake), _) => DmabufEvent::Mistake(mistake),
+            (None, Some(access)) => DmabufEvent::Access(access, word("allowed")),
+            (None, None) => return None,
+        };
+        Some(DmabufRecord {
+            pid: word("pid")?.parse().ok()?,
+            heap: word("heap")?,
+            inode: word("inode")?.parse().ok()?,
+            name: word("name")?,
+            offset: u64::from_str_radix(word("offset")?.strip_prefix("0x")?, 16).ok()?,
+            event,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_read_by_its_words() {
+        let line =
+            "pid=7 comm=a heap=checked inode=3 name=x offset=0x2000 access=write allowed=read";
+        let event = DmabufEvent::Access("write", Some("read"));
+        let record =
+            DmabufRecord { pid: 7, heap: "checked", inode: 3, name: "x", offset: 0x2000, event };
+        assert_eq!(DmabufRecord::parse(line), Some(record));
+        let line = "pid=7 comm=a heap=checked inode=3 name= offset=0x0 mistake=end-without-start";
+        let record = DmabufRecord::parse(line).unwrap();
+        assert_eq!(record.event, DmabufEvent::Mistake("end-without-start"));
+        assert_eq!(record.name, "");
+        assert_eq!(DmabufRecord::parse("something else"), None);
+        assert_eq!(DmabufRecord::parse(""), None);
+    }
+}

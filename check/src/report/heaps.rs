@@ -10,6 +10,7 @@ use std::io::{ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use dmabuf_uapi::{DmabufEvent, DmabufRecord};
 use serde::Deserialize;
 
 use super::{Buffer, Finding};
@@ -215,25 +216,20 @@ fn lines(device: &mut File) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
-/// A line: words of the form `key=value`.
 fn of_line(line: &str) -> Option<Told> {
-    let word =
-        |key: &str| line.split(' ').find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
-    let id = match (word("mistake"), word("access")) {
-        (Some(name), _) => mistake(name)?,
-        (None, Some(what)) => access(what, word("allowed")),
-        (None, None) => return None,
+    let record = DmabufRecord::parse(line)?;
+    let (id, offset) = match record.event {
+        DmabufEvent::Mistake(name) => (mistake(name)?, None),
+        DmabufEvent::Access(what, allowed) => (access(what, allowed), Some(record.offset)),
     };
-    let offset = word("offset")
-        .and_then(|text| u64::from_str_radix(text.strip_prefix("0x").unwrap_or(text), 16).ok());
     Some(Told {
         engine: "module",
         id,
-        process: word("pid")?.parse().ok()?,
-        inode: word("inode")?.parse().ok()?,
-        offset: offset.filter(|_| word("mistake").is_none()),
-        exporter: word("heap").unwrap_or_default().to_owned(),
-        name: word("name").unwrap_or_default().to_owned(),
+        process: record.pid,
+        inode: record.inode,
+        offset,
+        exporter: record.heap.to_owned(),
+        name: record.name.to_owned(),
     })
 }
 
@@ -248,7 +244,7 @@ mod tests {
         let told = of_line(line).unwrap();
         assert_eq!((told.process, told.inode, told.offset), (123, 17, Some(0x38000)));
         assert_eq!((told.id, told.name.as_str()), ("write-in-read-bracket", "frame"));
-        let line = "pid=9 comm=a heap=checked inode=1 name= mistake=end-other-range";
+        let line = "pid=9 comm=a heap=checked inode=1 name= offset=0x0 mistake=end-other-range";
         assert_eq!(of_line(line).unwrap().id, "end-without-start");
         assert_eq!(of_line("something else"), None);
     }
