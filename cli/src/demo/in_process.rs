@@ -1,7 +1,6 @@
 //! The story without FUSE: the same heaps, exported, written and read in this one process.
 
 use std::path::Path;
-use std::time::Instant;
 
 use anyhow::Result;
 use dmabuf::{Access, CpuAccess, MapOptions, Mapping, Range};
@@ -9,7 +8,7 @@ use dmabuf_serve::export::{Attachment, Buffer, CpuSide, Error, Heap, HeapKind, P
 
 use super::contract::Way;
 use super::misused::{self, Misused};
-use super::picture::{self, Picture};
+use super::picture::Picture;
 use super::stage::{Edit, Edited, Report, Shared, Stage, Stats, Violation};
 
 /// This process as the home.
@@ -50,10 +49,6 @@ struct LocalBuffer<'a> {
 }
 
 impl LocalBuffer<'_> {
-    fn pixels(&self) -> Vec<u8> {
-        vec![0; self.picture.bytes().len()]
-    }
-
     /// In its own page tables a process finds what was stored outside of brackets when the next one
     /// begins, so one does.
     fn look_for_strays(&self, mapping: &Mapping<Misused<'_, CpuSide>>) -> Result<()> {
@@ -86,16 +81,12 @@ impl Shared for LocalBuffer<'_> {
 
     fn edit_by_route(&self) -> Result<Edit> {
         let device = self.buffer.attach("client", Access::ReadWrite);
-        let mut pixels = self.pixels();
-        let start = Instant::now();
-        device.read(0, &mut pixels)?;
-        picture::invert(&mut pixels, self.picture.width(), self.picture.rectangle());
-        device.write(0, &pixels)?;
-        Ok(Edit { pid: std::process::id(), brackets: 0, time: start.elapsed() })
+        let read = |pixels: &mut [u8]| Ok(device.read(0, pixels)?);
+        misused::edit_by_route(self.picture, read, |pixels| Ok(device.write(0, pixels)?))
     }
 
     fn display(&self, png: &Path) -> Result<()> {
-        let mut pixels = self.pixels();
+        let mut pixels = vec![0; self.picture.bytes().len()];
         self.display.read(0, &mut pixels)?;
         Picture::from_bytes(self.picture.width(), self.picture.height(), pixels).save_png(png)
     }

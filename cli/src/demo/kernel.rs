@@ -2,13 +2,11 @@
 //! them for DMA, is camera and display. The client is the crate `dmabuf`, in this process: brackets
 //! over a range go through `/dev/dmabuf`, which a program that knows only Linux's ioctls does not know.
 
-use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::time::Instant;
 
 use anyhow::{Context, Result};
 use dmabuf::{DmaBuf, MapOptions, Mapping};
@@ -18,7 +16,7 @@ use rustix::fs::{OFlags, fstat};
 
 use super::contract::Way;
 use super::misused::{self, Misused};
-use super::picture::{self, Picture};
+use super::picture::Picture;
 use super::stage::{Edit, Edited, Report, Shared, Stage, Stats, Violation};
 use crate::conform::sys;
 use crate::importer::Importer;
@@ -86,13 +84,9 @@ struct KernelBuffer<'a> {
 }
 
 impl KernelBuffer<'_> {
-    fn pixels(&self) -> Vec<u8> {
-        vec![0; self.picture.bytes().len()]
-    }
-
     /// What was found of this buffer since the last time.
     fn violations(&self) -> Result<Vec<Violation>> {
-        let inode = fstat(&self.buffer)?.st_ino.to_string();
+        let inode = fstat(&self.buffer)?.st_ino;
         let mut text = String::new();
         let mut lines = [0; 4096];
         loop {
@@ -102,9 +96,15 @@ impl KernelBuffer<'_> {
                 Err(error) => return Err(error).context(DMABUF_DEVICE),
             }
         }
-        let records = text.lines().map(fields);
-        let ours = records.filter(|record| record.get("inode") == Some(&inode.as_str()));
-        Ok(ours.map(|record| violation(&record)).collect())
+        let mut ours = Vec::new();
+        for line in text.lines() {
+            let record = DmabufRecord::parse(line)
+                .with_context(|| format!("{DMABUF_DEVICE}: not understood: {line}"))?;
+            if record.inode == inode {
+                ours.push(violation(record));
+            }
+        }
+        Ok(ours)
     }
 }
 
@@ -127,16 +127,12 @@ impl Shared for KernelBuffer<'_> {
 
     fn edit_by_route(&self) -> Result<Edit> {
         let device = Importer::of(&self.buffer, DMA_BUF_SYNC_RW)?;
-        let mut pixels = self.pixels();
-        let start = Instant::now();
-        device.read(0, &mut pixels)?;
-        picture::invert(&mut pixels, self.picture.width(), self.picture.rectangle());
-        device.write(0, &pixels)?;
-        Ok(Edit { pid: std::process::id(), brackets: 0, time: start.elapsed() })
+        let read = |pixels: &mut [u8]| Ok(device.read(0, pixels)?);
+        misused::edit_by_route(self.picture, read, |pixels| Ok(device.write(0, pixels)?))
     }
 
     fn display(&self, png: &Path) -> Result<()> {
-        let mut pixels = self.pixels();
+        let mut pixels = vec![0; self.picture.bytes().len()];
         Importer::of(&self.buffer, DMA_BUF_SYNC_READ)?.read(0, &mut pixels)?;
         Picture::from_bytes(self.picture.width(), self.picture.height(), pixels).save_png(png)
     }
@@ -161,27 +157,18 @@ impl Shared for KernelBuffer<'_> {
     }
 }
 
-/// The fields of a record: `dmabuf.h`.
-fn fields(line: &str) -> BTreeMap<&str, &str> {
-    line.split(' ').filter_map(|field| field.split_once('=')).collect()
-}
-
-fn violation(record: &BTreeMap<&str, &str>) -> Violation {
-    let field = |name| record.get(name).copied();
-    let what = match (field("access"), field("mistake")) {
-        (_, Some(mistake)) => mistake.replace('-', " "),
-        (Some(access), None) => format!("{access} outside of a bracket"),
-        (None, None) => "a record that is not understood".to_owned(),
+fn violation(record: DmabufRecord<'_>) -> Violation {
+    let (what, access) = match record.event {
+        DmabufEvent::Mistake(mistake) => (mistake.replace('-', " "), None),
+        DmabufEvent::Access(access, _) => (format!("{access} outside of a bracket"), Some(access)),
     };
-    let offset = field("offset").and_then(|offset| offset.strip_prefix("0x"));
-    let is_access = field("mistake").is_none();
     Violation {
         what,
-        pid: field("pid").and_then(|pid| pid.parse().ok()),
-        access: field("access").map(str::to_owned),
-        offset: offset.and_then(|offset| u64::from_str_radix(offset, 16).ok()),
+        pid: Some(record.pid),
+        access: access.map(str::to_owned),
+        offset: Some(record.offset),
         // An access is told by its page.
-        len: is_access.then(sys::page),
+        len: access.map(|_| sys::page()),
     }
 }
 
@@ -190,8 +177,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn records_are_read_by_their_fields() {
-        let of = |line| violation(&fields(line));
+    fn a_record_is_told_as_a_violation() {
+        let of = |line| violation(DmabufRecord::parse(line).unwrap());
         let access = of("pid=7 comm=a heap=checked inode=3 name=x offset=0x2000 access=write \
                          allowed=none");
         assert_eq!(access.what, "write outside of a bracket");

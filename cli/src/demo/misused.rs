@@ -42,6 +42,20 @@ where
     Ok(Edit { pid: std::process::id(), brackets, time })
 }
 
+/// The same for a buffer that cannot be mapped, by what reads all of it and writes all of it.
+pub fn edit_by_route(
+    picture: &Picture,
+    read: impl FnOnce(&mut [u8]) -> Result<()>,
+    write: impl FnOnce(&[u8]) -> Result<()>,
+) -> Result<Edit> {
+    let mut pixels = vec![0; picture.bytes().len()];
+    let start = Instant::now();
+    read(&mut pixels)?;
+    picture::invert(&mut pixels, picture.width(), picture.rectangle());
+    write(&pixels)?;
+    Ok(Edit { pid: std::process::id(), brackets: 0, time: start.elapsed() })
+}
+
 impl<C> Misused<'_, C> {
     fn bracket(&self, whole: Range) -> Option<(Access, Range)> {
         let Rectangle { height, .. } = self.picture.rectangle();
