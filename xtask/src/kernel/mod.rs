@@ -4,6 +4,7 @@
 //! dpkg and unshare(1); see `toolchain.rs`. kernel/README.md says how to build without it.
 
 mod pins;
+mod refused;
 mod test;
 mod toolchain;
 
@@ -58,7 +59,8 @@ enum Task {
     Build,
     /// Lint it with the kernel's clippy.
     Clippy,
-    /// Build it, lint it, and run its tests in machines that have it.
+    /// Build it, lint it, see that exporters without brackets do not compile, and run its tests in
+    /// machines that have it.
     Test,
     /// Format its sources as the kernel's are.
     Fmt {
@@ -127,7 +129,9 @@ fn make(toolchain: &Toolchain, output: &Path, more: &[&str]) -> Result<()> {
 fn format(toolchain: &Toolchain, check: bool) -> Result<()> {
     let project = project()?;
     let mut files = Vec::new();
-    sources(&project.join("kernel"), Path::new(SOURCE).join("kernel"), &mut files)?;
+    for folder in ["kernel", refused::FOLDER] {
+        sources(&project.join(folder), Path::new(SOURCE).join(folder), &mut files)?;
+    }
     files.sort();
 
     let mut command = toolchain.command(&project, &output(toolchain)?);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{build, clippy, format, toolchain::Toolchain};
+use super::{build, clippy, format, refused::are_refused, toolchain::Toolchain};
 use crate::{
     cargo::{announce, cargo, executables},
     vm,
@@ -37,6 +37,8 @@ pub fn test(kernel: Option<&str>) -> Result<()> {
     let toolchain = Toolchain::find(kernel)?;
     format(&toolchain, true)?;
     clippy(&toolchain)?;
+    println!("    exporters that offer mmap without begin and end do not compile");
+    are_refused(&toolchain)?;
     let module = build(&toolchain)?;
     let modules = module.parent().context("a module is in a folder")?.to_path_buf();
 
