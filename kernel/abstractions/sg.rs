@@ -9,6 +9,7 @@ use kernel::bindings;
 use kernel::device::Device;
 use kernel::error::to_result;
 use kernel::new_mutex;
+use kernel::page::{PAGE_SHIFT, PAGE_SIZE};
 use kernel::prelude::*;
 use kernel::sync::aref::ARef;
 use kernel::sync::{Arc, Mutex};
@@ -108,7 +109,7 @@ impl Table {
     pub(crate) fn new(pages: Arc<Pages>, device: &Device) -> Result<Arc<Self>> {
         // SAFETY: The device is alive.
         let longest = unsafe { bindings::dma_max_mapping_size(raw(device)) };
-        let longest = longest.min(1 << 31) & !(kernel::page::PAGE_SIZE - 1);
+        let longest = longest.min(1 << 31) & !(PAGE_SIZE - 1);
         if longest == 0 {
             return Err(EINVAL);
         }
@@ -149,12 +150,14 @@ impl Table {
             let mut within = 0;
             while within < chunk.len() {
                 let len = longest.min(chunk.len() - within);
+                // The page that a segment begins with, and no offset to it of more than a page.
+                let page = chunk.page().wrapping_add(within >> PAGE_SHIFT);
                 // SAFETY: `entry` is one of the table's. The low bits of its link say whether it is the
                 // last, and stay; a page's address has none of them. `sg_next` of the last is null, and
                 // is not used.
                 unsafe {
-                    (*entry).page_link = ((*entry).page_link & 3) | chunk.page() as usize;
-                    (*entry).offset = within as u32;
+                    (*entry).page_link = ((*entry).page_link & 3) | page as usize;
+                    (*entry).offset = 0;
                     (*entry).length = len as u32;
                     entry = bindings::sg_next(entry);
                 }
@@ -198,7 +201,9 @@ impl Table {
 
     /// Unmaps it, if it is mapped.
     pub(crate) fn unmap(&self, at_unmap: AtUnmap) {
-        let Some(Mapped { direction, .. }) = self.state.lock().mapped.take() else {
+        // Held until it is unmapped, so that nobody maps it meanwhile.
+        let mut state = self.state.lock();
+        let Some(Mapped { direction, .. }) = state.mapped.take() else {
             return;
         };
         let attributes = match at_unmap {
