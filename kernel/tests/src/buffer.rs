@@ -34,7 +34,7 @@ impl Buffer {
             ..DmaHeapAllocationData::default()
         };
         ioctl(node, DMA_HEAP_IOCTL_ALLOC, &mut data)?;
-        Ok(Buffer { fd: adopt(data.fd as i32), size })
+        Ok(Buffer::adopt(data.fd as i32, size))
     }
 
     /// The same by way of `/dev/dmabuf`, which has heaps that are not in `/dev/dma_heap`.
@@ -48,7 +48,12 @@ impl Buffer {
         data.heap[..heap.len()].copy_from_slice(heap.as_bytes());
         // One that is opened for this, so that it does not keep the module.
         ioctl(open_device(), DMABUF_DEVICE_ALLOC, &mut data)?;
-        Ok(Buffer { fd: adopt(data.fd), size })
+        Ok(Buffer::adopt(data.fd, size))
+    }
+
+    /// The buffer behind a descriptor that a driver has just made.
+    pub fn adopt(fd: i32, size: usize) -> Buffer {
+        Buffer { fd: adopt(fd), size }
     }
 
     /// A new one, which there must be.
