@@ -31,14 +31,16 @@ pub struct Column {
 }
 
 impl Column {
-    /// A target that has not been looked at; two of one name are told apart by their nodes.
+    /// A target that has not been looked at; two of one name are told apart by what kind of node they
+    /// are, or else by their nodes.
     pub fn of(target: &Target, others: &[Column]) -> Column {
         let mut label = target.label.clone();
-        if others.iter().any(|other| other.label == label) {
-            let node = target.path.file_name().unwrap_or_default().to_string_lossy();
-            label = format!("{label}:{node}");
-        }
         let (family, path) = (target.family(), target.path.clone());
+        if let Some(other) = others.iter().find(|other| other.label == label) {
+            let node = path.file_name().unwrap_or_default().to_string_lossy();
+            let apart = if other.family == family { &node } else { family.name() };
+            label = format!("{label}:{apart}");
+        }
         Column { label, family, path, seen: Vec::new() }
     }
 
@@ -169,26 +171,28 @@ impl Report<'_> {
         }
     }
 
-    /// Prints the table for documents.
+    /// Prints the table for documents: for each group the answers, and what they are answers to.
     pub fn print_markdown(&self) {
-        let mut group = "";
-        for (index, row) in self.rows.iter().enumerate() {
-            if row.group() != group {
-                group = row.group();
-                let heads: Vec<_> = self.columns.iter().map(|column| &*column.label).collect();
-                println!("\n### {group}\n\n| | | {} |", heads.join(" | "));
-                println!("|---|---|{}", "---|".repeat(self.columns.len()));
+        let rows: Vec<_> = self.rows.iter().enumerate().collect();
+        let heads: Vec<_> = self.columns.iter().map(|column| &*column.label).collect();
+        for group in rows.chunk_by(|(_, one), (_, other)| one.group() == other.group()) {
+            println!("\n### {}\n\n| | {} |", group[0].1.group(), heads.join(" | "));
+            println!("|---|{}", "---|".repeat(self.columns.len()));
+            for &(index, row) in group {
+                let cells = self.columns.iter().map(|column| {
+                    let verdict = column.verdict(self.rows, index);
+                    cell(&column.seen[index], verdict).replace('*', "\\*")
+                });
+                println!("| `{}` | {} |", row.id, cells.collect::<Vec<_>>().join(" | "));
             }
-            let cells = self.columns.iter().map(|column| {
-                cell(&column.seen[index], column.verdict(self.rows, index)).replace('*', "\\*")
-            });
-            let cells = cells.collect::<Vec<_>>().join(" | ");
-            let (says, from) = (row.says, row.from);
-            let level = match row.level {
-                Level::Required(_) => "",
-                Level::MayDiffer(_) => " *May differ.*",
-            };
-            println!("| `{}` | {says}{level} <br><sub>{from}</sub> | {cells} |", row.id);
+            println!();
+            for (_, row) in group {
+                let level = match row.level {
+                    Level::Required(_) => "",
+                    Level::MayDiffer(_) => " *May differ.*",
+                };
+                println!("- `{}`: {}{level} <sub>{}</sub>", row.id, row.says, row.from);
+            }
         }
         println!("\n{LEGEND}.");
         let causes = self.causes();

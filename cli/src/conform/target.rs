@@ -127,36 +127,48 @@ impl Buffer {
         sync(self, flags)
     }
 
+    /// DMA_BUF_IOCTL_QUERY, or the same by the kernel module's device; ENOTTY if it has none.
+    fn query(&self) -> Result<uapi::DmaBufQuery, Errno> {
+        let mut own = uapi::DmaBufQuery::default();
+        let fd = self.fd.as_raw_fd();
+        let mut by_device = uapi::DmabufDeviceQuery { fd, ..Default::default() };
+        let (call, of_device) = (uapi::DMA_BUF_IOCTL_QUERY, uapi::DMABUF_DEVICE_QUERY);
+        self.call(call, &mut own, of_device, &mut by_device)?;
+        // Whoever was not asked has left his as it was.
+        Ok(if own.size > 0 { own } else { by_device.query })
+    }
+
     /// DMA_BUF_IOCTL_SYNC_RANGE, or the same by the kernel module's device; ENOTTY if it has none.
     pub fn sync_range(&self, flags: u64, offset: u64, len: u64) -> Result<(), Errno> {
-        let sync = uapi::DmaBufSyncRange { flags, offset, len };
-        let by_device = uapi::DmabufDeviceSyncRange { fd: self.fd.as_raw_fd(), pad: 0, sync };
-        self.call(uapi::DMA_BUF_IOCTL_SYNC_RANGE, sync, uapi::DMABUF_DEVICE_SYNC_RANGE, by_device)
+        let mut sync = uapi::DmaBufSyncRange { flags, offset, len };
+        let mut by_device = uapi::DmabufDeviceSyncRange { fd: self.fd.as_raw_fd(), pad: 0, sync };
+        let (own, device) = (uapi::DMA_BUF_IOCTL_SYNC_RANGE, uapi::DMABUF_DEVICE_SYNC_RANGE);
+        self.call(own, &mut sync, device, &mut by_device)
     }
 
     /// DMA_BUF_IOCTL_SYNC_PARTIAL, likewise.
     pub fn sync_partial(&self, flags: u64, offset: u32, len: u32) -> Result<(), Errno> {
-        let sync = uapi::DmaBufSyncPartial { flags, offset, len };
-        let by_device = uapi::DmabufDeviceSyncPartial { fd: self.fd.as_raw_fd(), pad: 0, sync };
+        let mut sync = uapi::DmaBufSyncPartial { flags, offset, len };
+        let mut by_device = uapi::DmabufDeviceSyncPartial { fd: self.fd.as_raw_fd(), pad: 0, sync };
         let (own, device) = (uapi::DMA_BUF_IOCTL_SYNC_PARTIAL, uapi::DMABUF_DEVICE_SYNC_PARTIAL);
-        self.call(own, sync, device, by_device)
+        self.call(own, &mut sync, device, &mut by_device)
     }
 
     /// A call of the buffer itself, or if it does not know that, of the kernel module's device.
     fn call<T: Copy, U: Copy>(
         &self,
         own: u32,
-        mut argument: T,
+        argument: &mut T,
         of_device: u32,
-        mut by_device: U,
+        by_device: &mut U,
     ) -> Result<(), Errno> {
-        let answer = again(|| sys::ioctl(self, own, &mut argument));
+        let answer = again(|| sys::ioctl(self, own, argument));
         if answer != Err(Errno::NOTTY) {
             return answer;
         }
         let device = open(Path::new(uapi::DMABUF_DEVICE), OFlags::RDONLY);
         let Ok(device) = device else { return Err(Errno::NOTTY) };
-        again(|| sys::ioctl(&device, of_device, &mut by_device))
+        again(|| sys::ioctl(&device, of_device, by_device))
     }
 
     /// The other side, if there is one.
@@ -359,12 +371,9 @@ impl Target {
         Ok(buffer)
     }
 
-    /// Whether the buffer itself says that it cannot be mapped.
+    /// Whether the buffer says, by itself or by the kernel module's device, that it cannot be mapped.
     pub fn refuses_mmap(&self, buffer: &Buffer) -> bool {
-        let mut query = uapi::DmaBufQuery::default();
-        self.family() == Family::Served
-            && sys::ioctl(buffer, uapi::DMA_BUF_IOCTL_QUERY, &mut query).is_ok()
-            && query.flags & uapi::DMA_BUF_QUERY_MMAP_READ == 0
+        buffer.query().is_ok_and(|query| query.flags & uapi::DMA_BUF_QUERY_MMAP_READ == 0)
     }
 
     /// A buffer that is mapped whole, and the mapping.

@@ -3,6 +3,7 @@
 //! Everything runs in a toolchain root of its own, which needs nothing of this machine but apt,
 //! dpkg and unshare(1); see `toolchain.rs`. kernel/README.md says how to build without it.
 
+mod conform;
 mod pins;
 mod refused;
 mod test;
@@ -62,6 +63,8 @@ enum Task {
     /// Build it, lint it, see that exporters without brackets do not compile, and run its tests in
     /// machines that have it.
     Test,
+    /// Print docs/conformance.md: what all exporters answer, the module's heaps among them.
+    Conform,
     /// Format its sources as the kernel's are.
     Fmt {
         /// Change nothing, and fail if something is to be changed.
@@ -77,6 +80,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     let toolchain = Toolchain::find(kernel)?;
     match options.task {
         Task::Test => test(kernel)?,
+        Task::Conform => conform::conform(kernel, &toolchain)?,
         Task::Build => println!("{}", build(&toolchain)?.display()),
         Task::Clippy => clippy(&toolchain)?,
         Task::Fmt { check } => format(&toolchain, check)?,

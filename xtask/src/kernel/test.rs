@@ -58,7 +58,7 @@ pub fn test(kernel: Option<&str>) -> Result<()> {
 }
 
 fn run(kernel: Option<&str>, cmdline: &str, script: &str, arguments: &[PathBuf]) -> Result<()> {
-    let status = vm::sh(&vm::Shape { kernel, cmdline }, script, arguments)?;
+    let status = vm::sh(&vm::Shape { kernel, cmdline, ..Default::default() }, script, arguments)?;
     ensure!(status == 0, "the module's tests end with status {status}");
     Ok(())
 }

@@ -123,15 +123,17 @@ pub struct Shape<'a> {
     pub kernel: Option<&'a str>,
     /// More for the kernel's command line.
     pub cmdline: &'a str,
+    /// Modules to load beside the default ones, as `--module` takes them.
+    pub modules: &'a [String],
 }
 
-/// Runs a shell's `script` with `arguments` in a machine, which has the default modules.
+/// Runs a shell's `script` with `arguments` in a machine.
 pub fn sh(shape: &Shape<'_>, script: &str, arguments: &[PathBuf]) -> Result<u8> {
     let mut command: Vec<OsString> = ["sh", "-c", script, "sh"].map(OsString::from).to_vec();
     command.extend(arguments.iter().map(OsString::from));
     let options = Options {
         kernel: shape.kernel.map(str::to_string),
-        modules: Vec::new(),
+        modules: shape.modules.to_vec(),
         cmdline: shape.cmdline.to_string(),
         memory: 1024,
         timeout: 15 * 60,
