@@ -1,11 +1,23 @@
 //! What the machine tells of itself.
 
 use std::fs;
+use std::thread;
+use std::time::Duration;
 
 /// Whether DMA bounces: then a device sees what was synced for it, and nothing else.
 pub fn bounces() -> bool {
+    is_told(|word| word.starts_with("swiotlb=") && word.contains("force"))
+}
+
+/// Whether the memory of heaps is charged to cgroups.
+pub fn accounts() -> bool {
+    is_told(|word| word == "dma_heap.mem_accounting=1")
+}
+
+/// Whether a word of the kernel's command line is so.
+fn is_told(is_so: impl FnMut(&str) -> bool) -> bool {
     let line = fs::read_to_string("/proc/cmdline").expect("a machine has a command line");
-    line.split_whitespace().any(|word| word.starts_with("swiotlb=") && word.contains("force"))
+    line.split_whitespace().any(is_so)
 }
 
 /// Free memory, in bytes, with what is only cached given up.
@@ -15,6 +27,24 @@ pub fn free_memory() -> usize {
     let pages = vmstat.lines().find_map(|line| line.strip_prefix("nr_free_pages "));
     let pages: usize = pages.and_then(|pages| pages.parse().ok()).expect("a number of pages");
     pages * rustix::param::page_size()
+}
+
+/// Memory that may be missing though nothing leaks: what the kernel keeps for itself meanwhile. Less
+/// than a page of each of the buffers of a test that looks for leaks.
+const SLACK: usize = 12 << 20;
+
+/// Waits until there are as many buffers as there were before, and as much memory.
+pub fn comes_back(buffers_before: usize, memory_before: usize) {
+    let (mut buffers, mut memory) = (buffers(), free_memory());
+    // A file is freed when its process returns to user space or has ended, and maybe a moment later.
+    for _ in 0..500 {
+        if buffers == buffers_before && memory + SLACK >= memory_before {
+            return;
+        }
+        thread::sleep(Duration::from_millis(20));
+        (buffers, memory) = (self::buffers(), free_memory());
+    }
+    panic!("{buffers} buffers of {buffers_before}, {memory} bytes free of {memory_before}");
 }
 
 /// How many address spaces the kernel keeps, those of dead processes too that somebody still refers to.

@@ -33,11 +33,17 @@ pub fn is_loaded(name: &str) -> bool {
     Path::new("/sys/module").join(name).exists()
 }
 
+/// The heaps that are asked for by name: what `DMABUF_HEAPS` is, with commas. `None` asks for nothing.
+pub fn asked() -> Option<String> {
+    std::env::var("DMABUF_HEAPS").ok()
+}
+
 /// Sees to it that both are there.
 pub fn ensure() {
-    for name in [HEAPS, IMPORTER] {
+    let heaps = asked().map_or(String::new(), |heaps| format!("heaps={heaps}"));
+    for (name, parameters) in [(HEAPS, &*heaps), (IMPORTER, "")] {
         if !is_loaded(name) {
-            load(name, "").unwrap_or_else(|errno| panic!("{name}: {errno}"));
+            load(name, parameters).unwrap_or_else(|errno| panic!("{name}: {errno}"));
         }
     }
 }

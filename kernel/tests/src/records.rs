@@ -1,7 +1,8 @@
-//! What `checked` has found, as `/dev/dmabuf` gives it.
+//! What `checked` has found, as `/dev/dmabuf` gives it, and what the kernel's log has of it.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
+use std::io::{Seek, SeekFrom};
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 
@@ -39,5 +40,29 @@ impl Records {
             (name.to_owned(), value.to_owned())
         };
         text.lines().map(|line| line.split(' ').map(field).collect()).collect()
+    }
+}
+
+/// The kernel's log, from a moment on.
+#[derive(Debug)]
+pub struct KernelLog(File);
+
+impl KernelLog {
+    /// What it is told later than now.
+    pub fn from_now_on() -> KernelLog {
+        let log = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open("/dev/kmsg");
+        let mut log = log.expect("root may read it");
+        log.seek(SeekFrom::End(0)).expect("it has an end");
+        KernelLog(log)
+    }
+
+    /// The lines so far. The kernel gives one at a time.
+    pub fn lines(&self) -> Vec<String> {
+        let mut line = vec![0; 8192];
+        let mut lines = Vec::new();
+        while let Ok(len) = read(&self.0, &mut line) {
+            lines.push(String::from_utf8_lossy(&line[..len]).into_owned());
+        }
+        lines
     }
 }

@@ -219,6 +219,20 @@ pub fn in_a_fork(f: impl FnOnce()) -> Ended {
     Child::fork(f).wait()
 }
 
+/// Makes this process, which is root's, one of a user who owns nothing, in these groups.
+pub fn become_nobody(groups: &[u32]) {
+    const NOBODY: u32 = 65534;
+    // SAFETY: The list is as long as is said; the other calls take numbers.
+    let results = unsafe {
+        [
+            libc::setgroups(groups.len(), groups.as_ptr()),
+            libc::setresgid(NOBODY, NOBODY, NOBODY),
+            libc::setresuid(NOBODY, NOBODY, NOBODY),
+        ]
+    };
+    assert_eq!(results, [0; 3], "root may");
+}
+
 /// Has a signal interrupt this process's system calls every so many microseconds; 0 stops it.
 pub fn interrupt_after(microseconds: i64) {
     extern "C" fn nothing(_: i32) {}

@@ -2,8 +2,11 @@
 //! been allowed; and it blames no program that keeps to its brackets.
 
 use std::collections::BTreeMap;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use dmabuf_kernel_tests::{Buffer, Ended, Records, flags::*, in_a_fork, module, page};
+use dmabuf::DmaBuf;
+use dmabuf_kernel_tests::{Buffer, Ended, KernelLog, Records, flags::*, in_a_fork, module, page};
 use rustix::io::Errno;
 
 const PAGES: usize = 16;
@@ -108,13 +111,50 @@ fn another_process_needs_a_bracket_of_its_own() {
 fn a_record_tells_who_and_of_which_buffer() {
     let buffer = buffer();
     let (map, records) = (buffer.map(), Records::from_now_on());
+    let named = DmaBuf::from_fd(rustix::io::dup(&buffer).unwrap()).unwrap();
+    named.set_name("frame 7").unwrap();
     map.store(page(), 1);
     let records = records.all();
     let [record] = records.as_slice() else { panic!("{records:?}") };
     assert_eq!(record["pid"], std::process::id().to_string());
+    let comm = std::fs::read_to_string("/proc/thread-self/comm").unwrap();
+    assert_eq!(record["comm"], comm.trim_end());
     assert_eq!(record["heap"], "checked");
     assert_eq!(record["inode"], rustix::fs::fstat(&buffer).unwrap().st_ino.to_string());
-    assert!(!record["comm"].is_empty());
+    assert_eq!(record["name"], "frame?7", "a field is one word");
+    assert_eq!((&*record["offset"], &*record["access"]), ("0x1000", "write"));
+}
+
+/// Each is counted, and kept for readers; the kernel's log has a few of them, and tells how many it left
+/// out.
+#[test]
+fn the_kernels_log_is_not_flooded() {
+    const PAGES: usize = 1000;
+    module::ensure();
+    let (one, other) = (Buffer::of("checked", PAGES * page()), buffer());
+    let log = KernelLog::from_now_on();
+    let told = || {
+        let mine = format!("pid={} ", std::process::id());
+        log.lines().iter().filter(|line| line.contains(&mine)).count()
+    };
+    // It may have had its fill for now of what other tests did.
+    let tells = (0..1000).any(|_| {
+        thread::sleep(Duration::from_millis(20));
+        other.sync(END_RW);
+        told() > 0
+    });
+    assert!(tells, "the kernel's log has nothing");
+
+    let (map, records, begun) = (one.map(), Records::from_now_on(), Instant::now());
+    let before = other.stats().violations;
+    for number in 0..PAGES {
+        map.store(number * page(), 1);
+    }
+    let intervals = 2 + begun.elapsed().as_secs() as usize / 5;
+    assert_eq!((one.stats().violations, other.stats().violations), (PAGES as u64, before));
+    assert_eq!(records.all().len(), PAGES);
+    let told = told();
+    assert!(told <= 10 * intervals, "{told} lines in {intervals} intervals");
 }
 
 #[test]

@@ -5,12 +5,15 @@
 
 use std::time::{Duration, Instant};
 
-use dmabuf_kernel_tests::{Buffer, Child, Ended, HEAPS, Importer, flags::*, machine, module, page};
+use dmabuf_kernel_tests::{
+    Buffer, Child, Ended, HEAPS, Importer, flags::*, in_a_fork, machine, module, page,
+};
 use dmabuf_uapi::{DMA_BUF_SYNC_READ, DMA_BUF_SYNC_WRITE};
 use rustix::io::Errno;
+use rustix::process::Signal;
 
-/// Memory that may be missing though nothing leaks: what the kernel keeps for itself meanwhile.
-const SLACK: usize = 48 << 20;
+/// Memory that is left when it is short.
+const LEFT: usize = 24 << 20;
 
 /// A number that is as good as random, from the last one.
 fn next(state: &mut u64) -> usize {
@@ -18,9 +21,10 @@ fn next(state: &mut u64) -> usize {
     (*state >> 33) as usize
 }
 
-/// Frames go from the program to a device and from another one back, through a buffer of any heap.
-fn pipeline(seed: u64, end: Instant) {
-    let mut state = seed;
+/// Frames go from the program to a device and from another one back, through a buffer of any heap. How
+/// many did.
+fn pipeline(seed: u64, end: Instant) -> usize {
+    let (mut state, mut frames) = (seed, 0);
     while Instant::now() < end {
         let heap = HEAPS[next(&mut state) % HEAPS.len()];
         let pages = 1 + next(&mut state) % 128;
@@ -50,19 +54,26 @@ fn pipeline(seed: u64, end: Instant) {
             buffer.sync_range(START_READ, range.clone());
             assert_eq!(map.bytes(at..at + 8), [!value; 8], "{heap} at {at:#x}");
             buffer.sync_range(END_READ, range);
+            frames += 1;
         }
     }
+    frames
 }
 
-/// Takes a third of the memory and gives it back, again and again.
+/// Takes all memory but a little and gives it back, again and again. When it was too much, the kernel
+/// ends who has most of it, and nobody else.
 fn hog(end: Instant) {
-    let size = machine::free_memory() / 3;
     while Instant::now() < end {
-        let mut memory = vec![0_u8; size];
-        for byte in memory.iter_mut().step_by(page()) {
-            *byte = 1;
-        }
-        std::hint::black_box(&memory);
+        let takes = || {
+            std::fs::write("/proc/self/oom_score_adj", "1000").expect("a process may offer itself");
+            let mut memory = vec![0_u8; machine::free_memory().saturating_sub(LEFT)];
+            for byte in memory.iter_mut().step_by(page()) {
+                *byte = 1;
+            }
+            std::hint::black_box(&memory);
+        };
+        let ended = in_a_fork(takes);
+        assert!([Ended::Exited(0), Ended::Killed(Signal::KILL)].contains(&ended), "{ended:?}");
     }
 }
 
@@ -74,19 +85,18 @@ fn pipelines_run_while_memory_and_processors_are_short() {
         .map(|seconds| seconds.parse().expect("DMABUF_LOAD_SECONDS is a number"));
     let end = Instant::now() + Duration::from_secs(seconds.unwrap_or(20));
     let (buffers, before) = (machine::buffers(), machine::free_memory());
-    let mut children: Vec<_> =
-        (1..=4).map(|seed| Child::fork(move || pipeline(seed, end))).collect();
+    let runs = |seed| {
+        move || {
+            let frames = pipeline(seed, end);
+            println!("{frames} frames");
+            assert!(frames > 0, "not one buffer was to be had");
+        }
+    };
+    let mut children: Vec<_> = (1..=4).map(|seed| Child::fork(runs(seed))).collect();
     children.push(Child::fork(|| hog(end)));
     children.push(Child::fork(|| while Instant::now() < end {}));
     for child in children {
         assert_eq!(child.wait(), Ended::Exited(0));
     }
-    for _ in 0..500 {
-        if machine::buffers() == buffers && machine::free_memory() + SLACK >= before {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    let after = machine::free_memory();
-    panic!("{} buffers of {buffers}, {after} bytes free of {before}", machine::buffers());
+    machine::comes_back(buffers, before);
 }

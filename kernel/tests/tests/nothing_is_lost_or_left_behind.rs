@@ -19,23 +19,12 @@ fn buffer(heap: &str) -> Buffer {
     Buffer::of(heap, PAGES * page())
 }
 
-/// Memory that may be missing though nothing leaks: what the kernel keeps for itself meanwhile.
-const SLACK: usize = 24 << 20;
-
 /// Runs `f`, after which there are as many buffers as before and as much memory.
 fn comes_back(f: impl FnOnce()) {
     module::ensure();
     let (buffers, before) = (machine::buffers(), machine::free_memory());
     f();
-    // A file is freed when its process returns to user space or has ended, and maybe a moment later.
-    for _ in 0..500 {
-        if machine::buffers() == buffers && machine::free_memory() + SLACK >= before {
-            return;
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
-    let after = machine::free_memory();
-    panic!("{} buffers of {buffers}, {after} bytes free of {before}", machine::buffers());
+    machine::comes_back(buffers, before);
 }
 
 #[test]
@@ -247,7 +236,6 @@ fn devices_may_go_while_brackets_are_open() {
     });
 }
 
-/// A program that dies while it has everything open: brackets, mappings, devices.
 /// As many address spaces as a buffer may keep of processes that are gone, and the kernel's own caches.
 const KEPT: usize = 400;
 
@@ -264,6 +252,7 @@ fn a_buffer_keeps_nothing_of_programs_that_died_inside_of_brackets() {
     }
 }
 
+/// Brackets, mappings, devices.
 #[test]
 fn a_program_may_die_with_everything_open() {
     comes_back(|| {
