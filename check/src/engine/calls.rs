@@ -23,7 +23,7 @@ pub fn carry_out(number: i64, program: &mut Context) -> isize {
         libc::SYS_rt_sigsuspend => with_mask(program, number, args, 0, 1),
         libc::SYS_ppoll => with_mask(program, number, args, 3, 4),
         libc::SYS_epoll_pwait | libc::SYS_epoll_pwait2 => with_mask(program, number, args, 4, 5),
-        libc::SYS_pselect6 => select(program, args),
+        libc::SYS_pselect6 => select(program, number, args),
         libc::SYS_execve | libc::SYS_execveat => execute::execute(program, number, args),
         _ if lock::is_borrowed() => wait(program, number, args),
         libc::SYS_mmap => map(program, args),
@@ -55,12 +55,15 @@ pub fn plain(number: i64, args: [usize; 6]) -> isize {
     unsafe { sys::raw(number, args) }
 }
 
-/// The call as it is, with the program's signals arriving meanwhile.
+/// The call as it is, with the program's signals arriving meanwhile; [`sys::AGAIN`] if it is to be
+/// made again after their handlers.
 pub fn wait(program: &Context, number: i64, args: [usize; 6]) -> isize {
-    sys::set_signal_mask(program.mask() & !MASK);
-    let result = plain(number, args);
-    sys::set_signal_mask(u64::MAX);
-    result
+    wait_for(&mut sys::Waiting::new(number, args, program.mask() & !MASK))
+}
+
+fn wait_for(call: &mut sys::Waiting) -> isize {
+    // SAFETY: The program makes this call, with these arguments.
+    unsafe { sys::wait(call) }
 }
 
 const fn error(errno: i32) -> isize {
@@ -87,28 +90,12 @@ fn action(args: [usize; 6]) -> isize {
             None => return error(libc::EFAULT),
         },
     };
-    let known = match signal::index(number as i32) {
-        Some(place) => lock::with(|state| {
-            let known = state.actions[place];
-            // A child of vfork(2) has its own actions, and the memory of its parent.
-            if let Some(new) = new
-                && !lock::is_borrowed()
-            {
-                state.actions[place] = new;
-            }
-            known
-        })
-        .ok_or(Errno(libc::EINVAL)),
-        // SAFETY: The program says that the handler can be called.
-        None => unsafe { sys::set_action(number as i32, new.as_ref()) },
-    };
-    match known {
+    match signal::act(number as i32, new.as_ref()) {
         Ok(Action { handler, flags, restorer, mask }) if old != 0 => {
             let words = [handler as u64, flags, restorer as u64, mask];
-            let is_written = words
-                .iter()
-                .enumerate()
-                .all(|(index, word)| sys::write_memory(old + 8 * index, &word.to_ne_bytes()));
+            let is_written = words.iter().enumerate().all(|(index, word)| {
+                sys::write_memory(old.wrapping_add(8 * index), &word.to_ne_bytes())
+            });
             if is_written { 0 } else { error(libc::EFAULT) }
         }
         Ok(_) => 0,
@@ -129,6 +116,9 @@ fn mask(program: &mut Context, how: i32, new: usize, old: usize, size: usize) ->
         _ => return error(libc::EINVAL),
     };
     program.set_mask(mask);
+    if mask & signal::set(libc::SIGSEGV) == 0 {
+        lock::with(|state| state.set_handles_fault(false));
+    }
     if old != 0 && !sys::write_memory(old, &known.to_ne_bytes()) {
         return error(libc::EFAULT);
     }
@@ -139,33 +129,47 @@ fn mask(program: &mut Context, how: i32, new: usize, old: usize, size: usize) ->
 /// argument `at`, its size the argument `size`.
 #[inline(never)]
 fn with_mask(
-    program: &Context,
+    program: &mut Context,
     number: i64,
     mut args: [usize; 6],
     at: usize,
     size: usize,
 ) -> isize {
-    if args[size] == 8
-        && let Some(mut set) = sys::read_value::<u64>(args[at])
-    {
-        set &= !MASK;
-        args[at] = &raw const set as usize;
+    let Some(mut set) = sys::read_value::<u64>(args[at]).filter(|_| args[size] == 8) else {
         return wait(program, number, args);
-    }
-    wait(program, number, args)
+    };
+    set &= !MASK;
+    args[at] = &raw const set as usize;
+    wait_with_mask(program, number, args, set)
 }
 
 #[inline(never)]
-fn select(program: &Context, mut args: [usize; 6]) -> isize {
-    if let Some([pointer, 8]) = sys::read_value::<[u64; 2]>(args[5])
-        && let Some(mut set) = sys::read_value::<u64>(pointer as usize)
-    {
-        set &= !MASK;
-        let pair = [&raw const set as u64, 8];
-        args[5] = &raw const pair as usize;
-        return wait(program, libc::SYS_pselect6, args);
+fn select(program: &mut Context, number: i64, mut args: [usize; 6]) -> isize {
+    let Some([pointer, 8]) = sys::read_value::<[u64; 2]>(args[5]) else {
+        return wait(program, number, args);
+    };
+    let Some(mut set) = sys::read_value::<u64>(pointer as usize) else {
+        return wait(program, number, args);
+    };
+    set &= !MASK;
+    let pair = [&raw const set as u64, 8];
+    args[5] = &raw const pair as usize;
+    wait_with_mask(program, number, args, set)
+}
+
+/// A call that waits with this set of signals blocked. Those that have interrupted it are handled
+/// when the program goes on: with the same set, and then with its own again.
+fn wait_with_mask(program: &mut Context, number: i64, args: [usize; 6], set: u64) -> isize {
+    let own = program.mask();
+    let mut call = sys::Waiting::new(number, args, own & !MASK);
+    let result = wait_for(&mut call);
+    if call.is_interrupted && result == error(libc::EINTR) {
+        let is_noted = lock::with(|state| state.note_mask_after_wait(own));
+        if is_noted == Some(true) {
+            program.set_mask(set);
+        }
     }
-    wait(program, libc::SYS_pselect6, args)
+    result
 }
 
 // --- mappings --------------------------------------------------------------------------------------
@@ -326,6 +330,9 @@ fn ioctl(program: &Context, args: [usize; 6]) -> isize {
         time_loads(buffer);
     }
     let result = wait(program, libc::SYS_ioctl, args);
+    if result == sys::AGAIN {
+        return result;
+    }
     let registers = program.registers(true);
     lock::with(|state| {
         state.protect_again();

@@ -7,7 +7,7 @@
 
 use super::sys::{GADGET_RETURN, Instruction};
 use super::table::Table;
-use super::{signal, window};
+use super::window;
 
 /// The most instructions that a filter here can need.
 const ROOM: usize = 512;
@@ -103,16 +103,11 @@ pub fn first(from: &[Span]) -> Program {
         }
         p.allow();
     });
-    for call in [libc::SYS_execve, libc::SYS_execveat, libc::SYS_rt_sigsuspend] {
+    for call in
+        [libc::SYS_execve, libc::SYS_execveat, libc::SYS_rt_sigaction, libc::SYS_rt_sigsuspend]
+    {
         program.on(call, |_| ());
     }
-    program.on(libc::SYS_rt_sigaction, |p| {
-        p.push(LOAD, 0, 0, low(0));
-        for signal in signal::OURS {
-            p.check_if_equal(signal as u32);
-        }
-        p.allow_if_null(1);
-    });
     // Those with a set of signals; without one nothing is changed.
     for (call, argument) in [
         (libc::SYS_rt_sigprocmask, 1),

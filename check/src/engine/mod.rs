@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `start` | starting: memory, handlers, the filters |
 //! | `filter` | which calls are trapped, as programs for the kernel |
-//! | `signal` | the three handlers, and the program's own |
+//! | `signal` | the handlers, and how the program's own are called |
 //! | `calls`, `transfer`, `execute` | each trapped call, carried out and booked |
 //! | `reach` | whether what is executed can be preloaded |
 //! | `identify` | which buffer a descriptor is of |

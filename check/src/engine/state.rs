@@ -7,6 +7,7 @@ use super::log::{Found, Log};
 use super::pages::Pages;
 use super::place::{HERE, Places, Registers, Site};
 use super::sample::{Sample, Sampled};
+use super::signal::SIGNALS;
 use super::sys::{self, Action, PAGE};
 use super::table::Table;
 use super::window;
@@ -167,8 +168,8 @@ pub struct State {
     pub code: Table<Span, 16>,
     /// Where buffers are mapped outside of the window.
     pub outside: Table<Span, 64>,
-    /// Actions of the program's for the signals in [`super::signal::OURS`].
-    pub actions: [Action; 3],
+    /// The program's actions for signals, by their number.
+    pub actions: [Action; SIGNALS],
     /// Whether the second filter is there.
     pub watching: bool,
     /// Whether the program may have the kernel access memory behind its back.
@@ -176,6 +177,10 @@ pub struct State {
     buffers: Table<Buffer, 1024>,
     mappings: Table<Mapping, 16384>,
     holds: Table<Hold, 1024>,
+    /// Threads in which the program handles a fault, and a second one would be the end.
+    handling: Table<u32, 256>,
+    /// Threads that go on after a wait with other signals blocked, and their own set.
+    waited: Table<(u32, u64), 256>,
     pages: Pages,
     places: Places,
     sampled: Sampled,
@@ -192,12 +197,14 @@ impl State {
             log: Log::new(),
             code: Table::new(),
             outside: Table::new(),
-            actions: [Action { handler: 0, flags: 0, restorer: 0, mask: 0 }; 3],
+            actions: [Action { handler: 0, flags: 0, restorer: 0, mask: 0 }; SIGNALS],
             watching: false,
             asynchronous: false,
             buffers: Table::new(),
             mappings: Table::new(),
             holds: Table::new(),
+            handling: Table::new(),
+            waited: Table::new(),
             pages: Pages::new(),
             places: Places::new(),
             sampled: Sampled::new(),
@@ -214,6 +221,8 @@ impl State {
         self.buffers.prepare()?;
         self.mappings.prepare()?;
         self.holds.prepare()?;
+        self.handling.prepare()?;
+        self.waited.prepare()?;
         self.pages.prepare()?;
         self.places.prepare()?;
         self.sampled.prepare()
@@ -223,6 +232,8 @@ impl State {
     pub fn after_fork(&mut self) {
         self.log.start_anew();
         self.holds.clear();
+        self.handling.clear();
+        self.waited.clear();
         for index in 0..self.buffers.len() {
             let buffer = &mut self.buffers[index];
             buffer.brackets.iter_mut().for_each(|bracket| bracket.excused = true);
@@ -235,6 +246,46 @@ impl State {
     /// Takes down where the program is.
     pub fn here(&mut self, registers: &Registers) {
         self.places.take(registers, &self.code);
+    }
+
+    /// Whether this thread is in the program's handler of a fault, or has left it with the signal
+    /// blocked.
+    pub fn handles_fault(&self) -> bool {
+        let thread = sys::thread();
+        self.handling.contains(&thread)
+    }
+
+    /// It is, or is not any more.
+    pub fn set_handles_fault(&mut self, handles: bool) {
+        if !handles && self.handling.is_empty() {
+            return;
+        }
+        let thread = sys::thread();
+        match self.handling.iter().position(|&other| other == thread) {
+            Some(index) if !handles => self.handling.swap_remove(index),
+            // Where there is no room, a fault in the handler calls it again.
+            None if handles => drop(self.handling.push(thread)),
+            _ => {}
+        }
+    }
+
+    /// Remembers which signals this thread has blocked once the handlers of those that came while
+    /// it waited with others have run; false if that cannot be.
+    pub fn note_mask_after_wait(&mut self, mask: u64) -> bool {
+        self.mask_after_wait();
+        self.waited.push((sys::thread(), mask)).is_some()
+    }
+
+    /// What was remembered, once.
+    pub fn mask_after_wait(&mut self) -> Option<u64> {
+        if self.waited.is_empty() {
+            return None;
+        }
+        let thread = sys::thread();
+        let index = self.waited.iter().position(|&(other, _)| other == thread)?;
+        let (_, mask) = self.waited[index];
+        self.waited.swap_remove(index);
+        Some(mask)
     }
 
     /// Whether calls are trapped that come from where programs are that are not independent of their

@@ -4,8 +4,8 @@
 
 #![allow(unsafe_code)]
 
-use core::arch::asm;
-use core::mem::MaybeUninit;
+use core::arch::{asm, naked_asm};
+use core::mem::{MaybeUninit, offset_of};
 
 /// Where the page with the instruction is. Just above [`super::window`], below the lowest address
 /// that the kernel begins to map libraries at.
@@ -99,6 +99,134 @@ pub unsafe fn raw(number: i64, args: [usize; 6]) -> isize {
     let call: Call = unsafe { core::mem::transmute(GADGET) };
     // SAFETY: The caller's.
     unsafe { call(number, args[0], args[1], args[2], args[3], args[4], args[5]) }
+}
+
+/// What [`wait`] returns for a call that a signal came before, or that has to be made again after
+/// it: no errno of the kernel's, which ends at 4095 and never shows its own ERESTARTSYS.
+pub const AGAIN: isize = -512;
+
+/// A call that may wait, with these signals blocked and no others until it is over.
+#[repr(C)]
+pub struct Waiting {
+    number: i64,
+    args: [usize; 6],
+    mask: u64,
+    all: u64,
+    result: isize,
+    /// Whether a signal of the program's has arrived.
+    pub is_interrupted: bool,
+}
+
+impl Waiting {
+    /// The call.
+    pub fn new(number: i64, args: [usize; 6], mask: u64) -> Waiting {
+        Waiting { number, args, mask, all: u64::MAX, result: 0, is_interrupted: false }
+    }
+}
+
+/// Makes a call that may wait; afterwards all signals are blocked again. A handler that comes
+/// meanwhile asks [`interrupted_wait`].
+///
+/// # Safety
+///
+/// That of the call.
+#[unsafe(naked)]
+pub unsafe extern "C" fn wait(call: *mut Waiting) -> isize {
+    naked_asm!(
+        "push rbx",
+        "push rbp",
+        "mov rbp, rsp",
+        "mov rbx, rdi",
+        "sub rsp, 24",
+        // rt_sigprocmask(SIG_SETMASK, &mask, NULL, 8)
+        "mov edi, {mask_call}",
+        "mov esi, {set_mask}",
+        "lea rdx, [rbx + {mask}]",
+        "xor ecx, ecx",
+        "mov r8d, 8",
+        "movabs rax, {gadget}",
+        "call rax",
+        ".globl dmabuf_check_wait_unblocked",
+        ".hidden dmabuf_check_wait_unblocked",
+        "dmabuf_check_wait_unblocked:",
+        "mov rdi, [rbx]",
+        "mov rsi, [rbx + {args}]",
+        "mov rdx, [rbx + {args} + 8]",
+        "mov rcx, [rbx + {args} + 16]",
+        "mov r8, [rbx + {args} + 24]",
+        "mov r9, [rbx + {args} + 32]",
+        "mov rax, [rbx + {args} + 40]",
+        "mov [rsp], rax",
+        "movabs rax, {gadget}",
+        "call rax",
+        ".globl dmabuf_check_wait_called",
+        ".hidden dmabuf_check_wait_called",
+        "dmabuf_check_wait_called:",
+        "mov [rbx + {result}], rax",
+        // The same with all.
+        "mov edi, {mask_call}",
+        "mov esi, {set_mask}",
+        "lea rdx, [rbx + {all}]",
+        "xor ecx, ecx",
+        "mov r8d, 8",
+        "movabs rax, {gadget}",
+        "call rax",
+        ".globl dmabuf_check_wait_blocked",
+        ".hidden dmabuf_check_wait_blocked",
+        "dmabuf_check_wait_blocked:",
+        "mov rax, [rbx + {result}]",
+        "mov rsp, rbp",
+        "pop rbp",
+        "pop rbx",
+        "ret",
+        mask_call = const libc::SYS_rt_sigprocmask,
+        set_mask = const libc::SIG_SETMASK,
+        gadget = const GADGET,
+        args = const offset_of!(Waiting, args),
+        mask = const offset_of!(Waiting, mask),
+        all = const offset_of!(Waiting, all),
+        result = const offset_of!(Waiting, result),
+    )
+}
+
+unsafe extern "C" {
+    /// Signals are let through; the call is next.
+    static dmabuf_check_wait_unblocked: u8;
+    /// The call has returned.
+    static dmabuf_check_wait_called: u8;
+    /// All signals are blocked.
+    static dmabuf_check_wait_blocked: u8;
+}
+
+/// If [`wait`] was interrupted with these registers: it is told, and if its call has not been made or
+/// is to be made again, where it is to go on instead, with [`AGAIN`] in rax: rip and rsp.
+///
+/// # Safety
+///
+/// The registers are those of a thread that has been interrupted by a signal just now.
+pub unsafe fn interrupted_wait(
+    rip: usize,
+    rsp: usize,
+    rbx: usize,
+) -> Option<Option<(usize, usize)>> {
+    let unblocked = &raw const dmabuf_check_wait_unblocked as usize;
+    let called = &raw const dmabuf_check_wait_called as usize;
+    let blocked = &raw const dmabuf_check_wait_blocked as usize;
+    let is_in_gadget = (GADGET..GADGET + CODE.len()).contains(&rip);
+    // SAFETY: On top of the stack of the function there is where it returns to.
+    let at = if is_in_gadget { unsafe { *(rsp as *const usize) } } else { rip };
+    if !(unblocked..=blocked).contains(&at) {
+        return None;
+    }
+    // SAFETY: The call, which `wait` has there.
+    unsafe { (*(rbx as *mut Waiting)).is_interrupted = true };
+    let rsp = if is_in_gadget { rsp + 8 } else { rsp };
+    // A call that is to be made again is where it is made, as is one that was not made yet.
+    let is_made = match at {
+        at if is_in_gadget && at == called => rip >= GADGET_RETURN as usize,
+        at => at >= called,
+    };
+    Some((!is_made).then_some((called, rsp)))
 }
 
 /// What a raw result means.
@@ -380,6 +508,13 @@ pub struct Action {
     pub mask: u64,
 }
 
+impl Action {
+    /// Whether there is a handler to call.
+    pub fn is_function(&self) -> bool {
+        self.handler != libc::SIG_DFL && self.handler != libc::SIG_IGN
+    }
+}
+
 /// `rt_sigaction(2)`.
 ///
 /// # Safety
@@ -393,9 +528,9 @@ pub unsafe fn set_action(signal: i32, new: Option<&Action>) -> core::result::Res
 }
 
 /// Sends a signal to the calling thread, as if for the reason that `info` holds.
-pub fn raise(signal: i32, info: usize) {
+pub fn raise(signal: i32, info: usize) -> Result {
     let args = [process() as usize, thread() as usize, signal as usize, info, 0, 0];
-    let _ = call(libc::SYS_rt_tgsigqueueinfo, args);
+    call(libc::SYS_rt_tgsigqueueinfo, args)
 }
 
 /// One instruction of a filter: `struct sock_filter`.
