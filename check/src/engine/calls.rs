@@ -29,10 +29,12 @@ pub fn carry_out(number: i64, program: &mut Context) -> isize {
         libc::SYS_mmap => map(program, args),
         libc::SYS_ioctl => ioctl(program, args),
         libc::SYS_munmap => unmap(program, args),
-        libc::SYS_mprotect => protect(args),
+        libc::SYS_mprotect | libc::SYS_pkey_mprotect => protect(number, args),
         libc::SYS_mremap => remap(program, args),
         libc::SYS_close => close(program, number, args, a..=a),
-        libc::SYS_dup2 | libc::SYS_dup3 if a != b => close(program, number, args, b..=b),
+        libc::SYS_dup2 | libc::SYS_dup3 if a != b && sys::stat(a as i32).is_some() => {
+            close(program, number, args, b..=b)
+        }
         libc::SYS_close_range if c & libc::CLOSE_RANGE_CLOEXEC as usize == 0 => {
             close(program, number, args, a..=b)
         }
@@ -180,17 +182,16 @@ fn map(program: &Context, args: [usize; 6]) -> isize {
     let is_shared = flags & libc::MAP_SHARED as usize != 0;
     let Some(buffer) = identify::buffer(fd as i32).filter(|_| is_shared) else {
         if flags & libc::MAP_FIXED as usize != 0 {
-            forget(program, address, len);
+            return replace(program, address, len, || plain(libc::SYS_mmap, args));
         }
         return plain(libc::SYS_mmap, args);
     };
     let fixed = libc::MAP_FIXED | libc::MAP_FIXED_NOREPLACE | libc::MAP_32BIT;
     let is_placed = flags & fixed as usize != 0;
     let mut mapped = error(libc::EEXIST);
-    if is_placed || len == 0 {
-        if flags & libc::MAP_FIXED as usize != 0 {
-            forget(program, address, len);
-        }
+    if flags & libc::MAP_FIXED as usize != 0 {
+        mapped = replace(program, address, len, || plain(libc::SYS_mmap, args));
+    } else if is_placed || len == 0 {
         mapped = plain(libc::SYS_mmap, args);
     } else {
         let flags = flags | libc::MAP_FIXED_NOREPLACE as usize;
@@ -217,32 +218,37 @@ fn map(program: &Context, args: [usize; 6]) -> isize {
     mapped
 }
 
-/// What is mapped there goes.
-fn forget(program: &Context, address: usize, len: usize) {
+/// A call with which what is mapped there goes, unless it fails.
+fn replace(program: &Context, address: usize, len: usize, call: impl FnOnce() -> isize) -> isize {
     let end = len.checked_next_multiple_of(PAGE).and_then(|len| address.checked_add(len));
-    let Some(end) = end else { return };
+    let Some(end) = end.filter(|_| address.is_multiple_of(PAGE)) else { return call() };
     let registers = program.registers(true);
-    lock::with(|state| {
-        if state.overlaps(address, end) {
+    // Before, since afterwards somebody else may have the addresses.
+    let is_ours = lock::with(|state| {
+        let is_ours = state.overlaps(address, end);
+        if is_ours {
             state.here(&registers);
             state.unmapping(address, end);
         }
+        is_ours
     });
+    let result = call();
+    if is_ours == Some(true) {
+        lock::with(|state| state.unmapped(sys::result(result).is_ok()));
+    }
+    result
 }
 
 #[inline(never)]
 fn unmap(program: &Context, args: [usize; 6]) -> isize {
     let [address, len, ..] = args;
-    if address % PAGE == 0 && len != 0 {
-        forget(program, address, len);
-    }
-    plain(libc::SYS_munmap, args)
+    replace(program, address, len, || plain(libc::SYS_munmap, args))
 }
 
 #[inline(never)]
-fn protect(args: [usize; 6]) -> isize {
+fn protect(number: i64, args: [usize; 6]) -> isize {
     let [address, len, protection, ..] = args;
-    let result = plain(libc::SYS_mprotect, args);
+    let result = plain(number, args);
     if result == 0 {
         let end = address + len.next_multiple_of(PAGE);
         lock::with(|state| state.protected(address, end, protection as i32));
@@ -253,25 +259,35 @@ fn protect(args: [usize; 6]) -> isize {
 #[inline(never)]
 fn remap(program: &Context, args: [usize; 6]) -> isize {
     let [from, from_len, to_len, flags, to, _] = args;
-    let Some(from_len) = from_len.checked_next_multiple_of(PAGE) else {
-        return plain(libc::SYS_mremap, args);
-    };
-    let is_fixed = flags & libc::MREMAP_FIXED as usize != 0;
-    if is_fixed {
-        forget(program, to, to_len);
-    }
+    let call = || plain(libc::SYS_mremap, args);
+    let end = from_len.checked_next_multiple_of(PAGE).and_then(|len| from.checked_add(len));
+    let Some(end) = end.filter(|_| from.is_multiple_of(PAGE)) else { return call() };
+    // What has no length is mapped a second time.
+    let stays = from_len == 0 || flags & libc::MREMAP_DONTUNMAP as usize != 0;
+    let is_ours = lock::with(|state| state.join(from, end));
     let mut moved = error(libc::ENOMEM);
-    if !is_fixed {
-        // Where it is, if that can be: there a filter knows it.
-        moved = plain(libc::SYS_mremap, [from, from_len, to_len, 0, 0, 0]);
+    if flags & libc::MREMAP_FIXED as usize != 0 {
+        moved = replace(program, to, to_len, call);
+    } else {
+        if is_ours == Some(true) && !stays {
+            // Where it is, if that can be: there a filter knows it.
+            moved = plain(libc::SYS_mremap, [from, from_len, to_len, 0, 0, 0]);
+        }
+        if moved == error(libc::ENOMEM) {
+            moved = call();
+        }
     }
-    if is_fixed || moved == error(libc::ENOMEM) {
-        moved = plain(libc::SYS_mremap, args);
-    }
-    if let Ok(at) = sys::result(moved) {
-        let to_len = to_len.next_multiple_of(PAGE);
-        lock::with(|state| state.moved(from, from_len, at, to_len));
-        start::watch(at, to_len);
+    if is_ours == Some(true) {
+        match sys::result(moved) {
+            Ok(at) => {
+                let to_len = to_len.next_multiple_of(PAGE);
+                lock::with(|state| state.moved(from, end, at, at + to_len, stays));
+                start::watch(at, to_len);
+            }
+            Err(_) => {
+                lock::with(|state| state.not_moved(from, end));
+            }
+        }
     }
     moved
 }

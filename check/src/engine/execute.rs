@@ -5,7 +5,7 @@
 use super::calls::wait;
 use super::signal::Context;
 use super::start::{self, FOLDER, PRELOAD};
-use super::{reach, sys};
+use super::{lock, reach, sys};
 
 /// Where a variable of the environment that the engine needs is.
 #[derive(Default)]
@@ -26,6 +26,11 @@ pub fn execute(program: &Context, number: i64, mut args: [usize; 6]) -> isize {
         && let Err(refused) = reach::make_way(target)
     {
         return refused;
+    }
+    // Without randomisation it would be where this one's libraries are. What has the engine can be
+    // there, unless calls of the dynamic loader's are trapped before it has it.
+    if !target.can_be_preloaded() || lock::with(|state| state.watching) == Some(true) {
+        sys::randomise_addresses();
     }
     let at = if number == libc::SYS_execve { 2 } else { 3 };
     let Some(paths) = start::paths() else { return wait(program, number, args) };

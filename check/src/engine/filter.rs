@@ -25,11 +25,15 @@ const IF_EQUAL: u16 = 0x15;
 const IF_GREATER: u16 = 0x25;
 const IF_AT_LEAST: u16 = 0x35;
 const IF_BITS: u16 = 0x45;
+const ADD: u16 = 0x04;
+const ADD_X: u16 = 0x0c;
 const AND: u16 = 0x54;
 const OR_X: u16 = 0x4c;
 const SHIFT_LEFT: u16 = 0x64;
 const SHIFT_RIGHT: u16 = 0x74;
 const TO_X: u16 = 0x07;
+const STORE: u16 = 0x02; // M[k] = A
+const LOAD_X: u16 = 0x61; // X = M[k]
 const RETURN: u16 = 0x06;
 
 const NUMBER: u32 = 0;
@@ -151,9 +155,10 @@ pub fn second(from: &[Span]) -> Program {
         program.on(call, |_| ());
     }
     program.on(libc::SYS_clone, |p| {
-        // A fork by another name: a memory of its own, and the caller's stack.
+        // A fork by another name: a memory of its own, and the caller's stack. One that waits for its
+        // child would have everybody wait for it.
         p.push(LOAD, 0, 0, low(0));
-        p.push(IF_BITS, 0, 1, libc::CLONE_VM as u32);
+        p.push(IF_BITS, 0, 1, (libc::CLONE_VM | libc::CLONE_VFORK) as u32);
         p.allow();
         p.push(LOAD, 0, 0, low(1));
         p.push(IF_EQUAL, 1, 0, 0);
@@ -168,10 +173,27 @@ pub fn second(from: &[Span]) -> Program {
     program.end(from)
 }
 
-/// What is trapped as well where a buffer is mapped outside of the window.
+/// What is trapped as well where a buffer is mapped outside of the window. There it may be in the
+/// middle of something else of the program's, and go with that.
 pub fn outside(from: &[Span], span: Span) -> Program {
     let mut program = Program::begin();
     program.allow_those_without_a_frame();
+    program.on(libc::SYS_mmap, |p| {
+        p.unless_bits(low(3), libc::MAP_FIXED as u32);
+        p.check_if_overlaps(0, 1, span);
+        p.allow();
+    });
+    program.on(libc::SYS_mremap, |p| {
+        p.check_if_overlaps(0, 1, span);
+        p.check_if_overlaps(4, 2, span);
+        p.allow();
+    });
+    for call in [libc::SYS_munmap, libc::SYS_mprotect, libc::SYS_pkey_mprotect] {
+        program.on(call, |p| {
+            p.check_if_overlaps(0, 1, span);
+            p.allow();
+        });
+    }
     for argument in 0..6 {
         program.check_if_in(argument, span);
     }
@@ -291,6 +313,19 @@ impl Program {
         self.check();
     }
 
+    /// The same for all from an address on, of a length: two arguments.
+    fn check_if_overlaps(&mut self, address: u32, len: u32, span: Span) {
+        self.load_unit(low(len));
+        self.push(ADD, 0, 0, 1);
+        self.push(STORE, 0, 0, 0);
+        self.load_unit(low(address));
+        self.push(IF_GREATER, 4, 0, span.last);
+        self.push(LOAD_X, 0, 0, 0);
+        self.push(ADD_X, 0, 0, 0);
+        self.push(IF_AT_LEAST, 0, 1, span.first);
+        self.check();
+    }
+
     /// What passed none of the looks passes; what was sent on is trapped if it comes from `from`,
     /// and not from the engine.
     fn end(mut self, from: &[Span]) -> Program {
@@ -319,9 +354,9 @@ impl Program {
 mod tests {
     use super::super::sys;
     use super::{
-        AND, AUDIT_ARCH_X86_64, GADGET_RETURN, IF_AT_LEAST, IF_BITS, IF_EQUAL, IF_GREATER,
-        Instruction, JUMP, LOAD, MARK, OR_X, Program, RET_ALLOW, RET_TRAP, RETURN, SHIFT_LEFT,
-        SHIFT_RIGHT, Span, TO_X, window,
+        ADD, ADD_X, AND, AUDIT_ARCH_X86_64, GADGET_RETURN, IF_AT_LEAST, IF_BITS, IF_EQUAL,
+        IF_GREATER, Instruction, JUMP, LOAD, LOAD_X, MARK, OR_X, Program, RET_ALLOW, RET_TRAP,
+        RETURN, SHIFT_LEFT, SHIFT_RIGHT, STORE, Span, TO_X, window,
     };
 
     /// Runs a program as the kernel would: `seccomp(2)`, `bpf(4)`.
@@ -333,7 +368,7 @@ mod tests {
         for (bytes, arg) in data[16..].chunks_exact_mut(8).zip(args) {
             bytes.copy_from_slice(&arg.to_ne_bytes());
         }
-        let (mut a, mut x, mut at) = (0_u32, 0_u32, 0);
+        let (mut a, mut x, mut stored, mut at) = (0_u32, 0_u32, 0_u32, 0);
         loop {
             let Instruction { code, yes, no, k } = program.instructions()[at];
             at += 1;
@@ -348,11 +383,15 @@ mod tests {
                 IF_GREATER => branch(a > k),
                 IF_AT_LEAST => branch(a >= k),
                 IF_BITS => branch(a & k != 0),
+                ADD => a = a.wrapping_add(k),
+                ADD_X => a = a.wrapping_add(x),
                 AND => a &= k,
                 OR_X => a |= x,
                 SHIFT_LEFT => a <<= k,
                 SHIFT_RIGHT => a >>= k,
                 TO_X => x = a,
+                STORE => stored = a,
+                LOAD_X => x = stored,
                 RETURN => return k,
                 code => panic!("{code:#x}"),
             }
@@ -448,6 +487,31 @@ mod tests {
     }
 
     #[test]
+    fn what_goes_over_a_buffer_is_trapped_wherever_it_begins() {
+        let filter = outside(FROM, Span::of(0x1000_0000, 0x1001_0000));
+        let unmap = |at, len| run(&filter, libc::SYS_munmap, HERE, [at, len, 0, 0, 0, 0]) == TRAP;
+        assert!(unmap(0x1000_0000, 0x1_0000));
+        assert!(unmap(0x0f00_0000, 0x0200_0000));
+        assert!(unmap(0x0fff_f000, 0x2000));
+        assert!(unmap(0x1000_f000, 0x1000));
+        assert!(unmap(0, 0x7fff_ffff_f000));
+        assert!(!unmap(0x1001_0000, 0x1000));
+        assert!(!unmap(0x0f00_0000, 0x1000));
+        let map = |flags: i32| {
+            let args = [0x0f00_0000, 0x0200_0000, 0, flags as u64, u64::MAX, 0];
+            run(&filter, libc::SYS_mmap, HERE, args) == TRAP
+        };
+        assert!(map(libc::MAP_FIXED | libc::MAP_PRIVATE | libc::MAP_ANONYMOUS));
+        assert!(!map(libc::MAP_PRIVATE | libc::MAP_ANONYMOUS));
+        let remap = |from, to| {
+            run(&filter, libc::SYS_mremap, HERE, [from, 0x1000, 0x0200_0000, 3, to, 0]) == TRAP
+        };
+        assert!(remap(0x0fff_f000, 0));
+        assert!(remap(0x2000_0000, 0x0f00_0000));
+        assert!(!remap(0x2000_0000, 0x3000_0000));
+    }
+
+    #[test]
     fn only_forks_are_trapped_of_what_clone_makes() {
         let filter = second(FROM);
         let clone = |flags: i32, stack| {
@@ -455,6 +519,7 @@ mod tests {
         };
         assert_eq!(clone(libc::CLONE_CHILD_SETTID | libc::SIGCHLD, 0), TRAP);
         assert_eq!(clone(libc::CLONE_VM | libc::CLONE_THREAD, 0), RET_ALLOW);
+        assert_eq!(clone(libc::CLONE_VFORK | libc::SIGCHLD, 0), RET_ALLOW);
         assert_eq!(clone(libc::SIGCHLD, 0x7f00_0000_0000), RET_ALLOW);
         assert_eq!(clone(libc::SIGCHLD, 0x10_0000), RET_ALLOW);
     }

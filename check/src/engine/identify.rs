@@ -34,8 +34,8 @@ pub fn buffer(fd: i32) -> Option<usize> {
 
 /// What fdinfo tells of a dma-buf.
 fn of_kernel(fd: i32, mut buffer: Buffer) -> Buffer {
-    let mut path = *b"/proc/self/fdinfo/\0\0\0\0\0\0\0\0\0\0\0\0";
-    decimal(fd as u32, &mut path[18..]);
+    let mut path = *b"/proc/thread-self/fdinfo/\0\0\0\0\0\0\0\0\0\0\0\0";
+    decimal(fd as u32, &mut path[25..]);
     let mut text = [0_u8; 512];
     let read = File::open(&path, libc::O_RDONLY).and_then(|file| file.read(&mut text));
     let Ok(len) = read else { return buffer };
@@ -88,7 +88,7 @@ pub fn behind(memfd: i32, buffer: usize, mut watch: impl FnMut(usize, usize)) {
     });
 }
 
-/// A line of `/proc/self/maps`.
+/// A line of `/proc/thread-self/maps`.
 struct Line {
     start: usize,
     end: usize,
@@ -167,10 +167,10 @@ pub fn last_of_open(fds: &RangeInclusive<usize>) -> Option<usize> {
     found
 }
 
-/// The numbers in `/proc/self/fd`.
+/// The numbers in `/proc/thread-self/fd`.
 fn descriptors(mut each: impl FnMut(i32)) {
     let flags = libc::O_RDONLY | libc::O_DIRECTORY;
-    let Ok(folder) = File::open(b"/proc/self/fd\0", flags) else { return };
+    let Ok(folder) = File::open(b"/proc/thread-self/fd\0", flags) else { return };
     let mut entries = [0_u8; 256];
     while let Ok(len @ 1..) = folder.entries(&mut entries) {
         let mut rest = &entries[..len];

@@ -20,6 +20,33 @@ struct Owner {
     lock: AtomicU32,
 }
 
+const FREE: u32 = 0;
+const HELD: u32 = 1;
+/// Held, and somebody may sleep until it is free.
+const AWAITED: u32 = 2;
+
+impl Owner {
+    /// Sleeps if it has to, so that who has it gets to run, whatever its priority.
+    fn lock(&self) {
+        for _ in 0..64 {
+            if self.lock.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed).is_ok()
+            {
+                return;
+            }
+            core::hint::spin_loop();
+        }
+        while self.lock.swap(AWAITED, Ordering::Acquire) != FREE {
+            sys::sleep_while(&self.lock, AWAITED);
+        }
+    }
+
+    fn unlock(&self) {
+        if self.lock.swap(FREE, Ordering::Release) == AWAITED {
+            sys::wake_one(&self.lock);
+        }
+    }
+}
+
 static OWNER: AtomicPtr<Owner> = AtomicPtr::new(core::ptr::null_mut());
 
 struct Guarded(UnsafeCell<State>);
@@ -52,14 +79,7 @@ pub fn is_borrowed() -> bool {
 /// Holds the lock; `None` before the engine has started.
 pub fn with<T>(look: impl FnOnce(&mut State) -> T) -> Option<T> {
     let owner = owner()?;
-    let mut tries = 0_u32;
-    while owner.lock.compare_exchange_weak(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
-        tries += 1;
-        if tries.is_multiple_of(64) {
-            sys::give_way();
-        }
-        core::hint::spin_loop();
-    }
+    owner.lock();
     // SAFETY: The lock is held, and `look` cannot take it again: nothing that it may call does.
     let state = unsafe { &mut *STATE.0.get() };
     if owner.process.load(Ordering::Relaxed) == 0 {
@@ -67,7 +87,7 @@ pub fn with<T>(look: impl FnOnce(&mut State) -> T) -> Option<T> {
         state.after_fork();
     }
     let result = look(state);
-    owner.lock.store(0, Ordering::Release);
+    owner.unlock();
     Some(result)
 }
 

@@ -186,7 +186,7 @@ fn head(len: usize) -> Head {
     Head { mark: 0, len: len as u64, process: sys::process(), thread: sys::thread() }
 }
 
-/// The lines of `/proc/self/maps` that are of executable files.
+/// The lines of `/proc/thread-self/maps` that are of executable files.
 pub fn lines_of_code(mut each: impl FnMut(&[u8])) {
     lines_of_maps(|line| {
         let is_code =
@@ -197,9 +197,10 @@ pub fn lines_of_code(mut each: impl FnMut(&[u8])) {
     });
 }
 
-/// The lines of `/proc/self/maps`, without their ends.
+/// The lines of `/proc/thread-self/maps`, without their ends: where the process's first thread has
+/// ended, its own has none any more.
 pub fn lines_of_maps(mut each: impl FnMut(&[u8])) {
-    let Ok(file) = File::open(b"/proc/self/maps\0", libc::O_RDONLY) else { return };
+    let Ok(file) = File::open(b"/proc/thread-self/maps\0", libc::O_RDONLY) else { return };
     let Ok(memory) = sys::allocate(TEXT) else { return };
     sys::with_memory(memory, TEXT, |text| lines(&file, text, &mut each));
     sys::release(memory, TEXT);

@@ -15,7 +15,9 @@ const HEAD: usize = sys::PAGE;
 pub fn look(folder: usize, path: usize) -> Program {
     let mut name = [0_u8; 256];
     let len = sys::read_text(path, &mut name[..255]);
-    let Ok(file) = File::open_at(folder, &name[..=len], libc::O_RDONLY) else {
+    // Not even a pipe's other end is waited for.
+    let flags = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY;
+    let Ok(file) = File::open_at(folder, &name[..=len], flags) else {
         return Program::Unknown;
     };
     let Ok(head) = sys::allocate(HEAD) else { return Program::Unknown };
@@ -39,8 +41,6 @@ pub fn make_way(program: Program) -> Result<(), isize> {
         );
         return Err(-(libc::EPERM as isize));
     }
-    // Without randomisation it would be where this one's libraries are.
-    sys::randomise_addresses();
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use core::ffi::c_char;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use super::filter::{self, Span};
+use super::state::State;
 use super::sys::{self, Errno, File};
 use super::{lock, log, signal, window};
 use crate::record::limit;
@@ -175,13 +176,7 @@ pub fn watch(at: usize, len: usize) {
     let (second, outside) = lock::with(|state| {
         let second = (!state.watching).then(|| filter::second(&state.code));
         state.watching = true;
-        let span = Span::of(at, at + len.max(1));
-        let is_new = !window::holds(at) && !state.outside.contains(&span);
-        let outside = is_new.then(|| filter::outside(&state.code, span));
-        if is_new {
-            state.outside.push(span);
-        }
-        (second, outside)
+        (second, watch_outside(state, at, len))
     })
     .unwrap_or((None, None));
     for program in [second, outside].into_iter().flatten() {
@@ -190,6 +185,29 @@ pub fn watch(at: usize, len: usize) {
         }
         program.release();
     }
+}
+
+/// Filters for so many buffers outside of the window are exact; each costs every call a little, so
+/// those of more are about all that is near, too.
+const EXACT: usize = 8;
+const WIDE: usize = 1 << 30;
+
+/// The filter for a buffer that is mapped there, if it is outside of the window and new.
+fn watch_outside(state: &mut State, at: usize, len: usize) -> Option<filter::Program> {
+    let end = at + len.max(1);
+    if window::holds(at) || state.outside.iter().any(|span| span.holds(at) && span.holds(end - 1)) {
+        return None;
+    }
+    let span = if state.outside.len() < EXACT {
+        Span::of(at, end)
+    } else {
+        Span::of(at / WIDE * WIDE, end.next_multiple_of(WIDE))
+    };
+    if state.outside.push(span).is_none() {
+        state.log.limit(limit::FILTER, libc::ENOMEM as u64, &[]);
+        return None;
+    }
+    Some(filter::outside(&state.code, span))
 }
 
 // --- where code is ---------------------------------------------------------------------------------
@@ -237,7 +255,7 @@ fn find_code(margin: usize, each: &mut impl FnMut(Span)) {
 fn makes_calls_itself() -> bool {
     const PT_NOTE: u64 = 4;
     let mut vector = [0_u8; 512];
-    let read = File::open(b"/proc/self/auxv\0", libc::O_RDONLY)
+    let read = File::open(b"/proc/thread-self/auxv\0", libc::O_RDONLY)
         .and_then(|file| file.read(&mut vector))
         .unwrap_or(0);
     let (mut headers, mut count) = (0, 0);

@@ -129,6 +129,12 @@ impl Mapping {
     fn offset_of(&self, address: usize) -> u64 {
         self.offset + (address - self.start) as u64
     }
+
+    /// Where the byte at this offset is, or the end that is nearest to it.
+    fn address_of(&self, offset: u64) -> usize {
+        let len = (self.end - self.start) as u64;
+        self.start + offset.saturating_sub(self.offset).min(len) as usize
+    }
 }
 
 /// Memory that is kept open for a thread, until its instruction or its call is over.
@@ -176,6 +182,8 @@ pub struct State {
     pub asynchronous: bool,
     buffers: Table<Buffer, 1024>,
     mappings: Table<Mapping, 16384>,
+    /// Those that a thread is about to unmap.
+    unmapping: Table<(u32, Mapping), 1024>,
     holds: Table<Hold, 1024>,
     /// Threads in which the program handles a fault, and a second one would be the end.
     handling: Table<u32, 256>,
@@ -202,6 +210,7 @@ impl State {
             asynchronous: false,
             buffers: Table::new(),
             mappings: Table::new(),
+            unmapping: Table::new(),
             holds: Table::new(),
             handling: Table::new(),
             waited: Table::new(),
@@ -220,6 +229,7 @@ impl State {
         self.outside.prepare()?;
         self.buffers.prepare()?;
         self.mappings.prepare()?;
+        self.unmapping.prepare()?;
         self.holds.prepare()?;
         self.handling.prepare()?;
         self.waited.prepare()?;
@@ -234,6 +244,16 @@ impl State {
         self.holds.clear();
         self.handling.clear();
         self.waited.clear();
+        self.unmapping.clear();
+        // What is not there any more has to be forgotten: somebody else gets the addresses.
+        let mut index = 0;
+        while let Some(Mapping { start, end, .. }) = self.mappings.get(index) {
+            if sys::is_mapped(*start, end - start) {
+                index += 1;
+            } else {
+                self.mappings.swap_remove(index);
+            }
+        }
         for index in 0..self.buffers.len() {
             let buffer = &mut self.buffers[index];
             buffer.brackets.iter_mut().for_each(|bracket| bracket.excused = true);
@@ -369,12 +389,7 @@ impl State {
         if let Some(most) = buffer.sample.holds_back() {
             allowed = allowed.min(most);
         }
-        let mut until = match until {
-            u64::MAX => mapping.end,
-            until => {
-                (mapping.start as u64 + (until - mapping.offset)).min(mapping.end as u64) as usize
-            }
-        };
+        let mut until = mapping.address_of(until);
         for hold in self.holds.iter() {
             if hold.start <= page && page < hold.end {
                 allowed = allowed.max(hold.allowed);
@@ -418,10 +433,7 @@ impl State {
         let mask = !(PAGE as u64 - 1);
         let (first, end) = (range.start & mask, range.end.saturating_add(PAGE as u64 - 1) & mask);
         for mapping in self.mappings.iter().filter(|mapping| mapping.buffer == buffer) {
-            let len = (mapping.end - mapping.start) as u64;
-            let start = first.saturating_sub(mapping.offset).min(len) as usize;
-            let end = end.saturating_sub(mapping.offset).min(len) as usize;
-            self.protect(mapping, mapping.start + start, mapping.start + end);
+            self.protect(mapping, mapping.address_of(first), mapping.address_of(end));
         }
     }
 
@@ -578,7 +590,9 @@ impl State {
         let (start, end) = (mapping.start, mapping.start + PAGE);
         let call = self.new_call();
         let hold = Hold { thread: sys::thread(), start, end, allowed: Allowed::Read, call };
-        self.holds.push(hold)?;
+        if !self.hold(hold) {
+            return None;
+        }
         self.protect(&mapping, start, end);
         Some((call, start))
     }
@@ -754,6 +768,8 @@ impl State {
                 continue;
             }
             self.mappings.swap_remove(index);
+            // Where there is no room, a call that fails has one mapping be forgotten.
+            self.unmapping.push((sys::thread(), mapping));
             if self.is_mapped(mapping.buffer) {
                 continue;
             }
@@ -762,6 +778,23 @@ impl State {
                 if !bracket.excused && bracket.unmapped.is_none() {
                     bracket.unmapped = Some(places.keep());
                 }
+            }
+        }
+    }
+
+    /// It is gone, or still there, since the call has failed.
+    pub fn unmapped(&mut self, is_gone: bool) {
+        let thread = sys::thread();
+        let mut index = 0;
+        while let Some(&(other, mapping)) = self.unmapping.get(index) {
+            if other != thread {
+                index += 1;
+                continue;
+            }
+            self.unmapping.swap_remove(index);
+            if !is_gone {
+                let Mapping { buffer, start, end, offset, protection } = mapping;
+                self.mapped(buffer, start, end - start, offset, protection);
             }
         }
     }
@@ -779,35 +812,69 @@ impl State {
         }
     }
 
-    /// A range has moved; what was at its new place is gone already.
-    pub fn moved(&mut self, from: usize, from_len: usize, to: usize, to_len: usize) {
-        self.split(from);
-        self.split(from + from_len);
-        let mut copied: [Option<Mapping>; 8] = [None; 8];
-        let mut count = 0;
-        let mut index = 0;
-        while index < self.mappings.len() {
-            let mapping = self.mappings[index];
-            if from <= mapping.start && mapping.end <= from + from_len && count < copied.len() {
-                copied[count] = Some(mapping);
-                count += 1;
-                self.mappings.swap_remove(index);
-            } else {
-                index += 1;
+    /// A range is about to be moved: for the kernel it must not be in parts that the program knows
+    /// nothing of. Whether any of it is mapped.
+    pub fn join(&mut self, start: usize, end: usize) -> bool {
+        // Of a range without bytes the mapping that it is in.
+        let end = end.max(start + 1);
+        let mut any = false;
+        for mapping in self.mappings.iter() {
+            if mapping.start < end && start < mapping.end {
+                any = true;
+                let (start, end) = (mapping.start.max(start), mapping.end.min(end));
+                let len = (end - start).next_multiple_of(PAGE);
+                // A call that fails leaves parts, and the move fails.
+                let _ = sys::protect(start, len, mapping.protection);
             }
         }
-        for mapping in copied.into_iter().flatten() {
+        any
+    }
+
+    /// It was not: it is protected again.
+    pub fn not_moved(&mut self, start: usize, end: usize) {
+        let end = end.max(start + PAGE);
+        for mapping in self.mappings.iter() {
+            self.protect(mapping, start, end);
+        }
+    }
+
+    /// A range has moved, or is mapped there as well; what was at its new place is gone already.
+    pub fn moved(&mut self, from: usize, end: usize, to: usize, to_end: usize, stays: bool) {
+        let known = self.mapping(from).copied();
+        if from == end
+            && let Some(mapping) = known
+        {
+            let (buffer, offset) = (mapping.buffer, mapping.offset_of(from));
+            self.mapped(buffer, to, to_end - to, offset, mapping.protection);
+            return self.not_moved(from, end);
+        }
+        self.split(from);
+        self.split(end);
+        let (mut index, mut rest) = (0, self.mappings.len());
+        while index < rest {
+            let mapping = self.mappings[index];
+            index += 1;
+            if mapping.start < from || mapping.end > end {
+                continue;
+            }
             let start = to + (mapping.start - from);
-            let is_last = mapping.end == from + from_len;
-            let end = if is_last { to + to_len } else { to + (mapping.end - from) };
-            if start < to + to_len {
-                self.mapped(
-                    mapping.buffer,
-                    start,
-                    end.min(to + to_len) - start,
-                    mapping.offset,
-                    mapping.protection,
-                );
+            // What is longer than before is so at its end.
+            let last = if mapping.end == end { to_end } else { to + (mapping.end - from) };
+            let last = last.min(to_end);
+            if stays {
+                self.protect(&mapping, mapping.start, mapping.end);
+                if start < last {
+                    let (buffer, offset) = (mapping.buffer, mapping.offset);
+                    self.mapped(buffer, start, last - start, offset, mapping.protection);
+                }
+            } else if start < last {
+                let moved = Mapping { start, end: last, ..mapping };
+                self.mappings[index - 1] = moved;
+                self.protect(&moved, start, last);
+            } else {
+                index -= 1;
+                rest -= 1;
+                self.mappings.swap_remove(index);
             }
         }
     }
@@ -835,13 +902,12 @@ impl State {
         }
         let page = address & !(PAGE - 1);
         let (buffer, offset) = (mapping.buffer, mapping.offset_of(address));
-        let generation = self.buffers[buffer].generation;
         let in_brackets = self.buffers[buffer].allowed(mapping.offset_of(page)).0;
         if in_brackets >= needed {
             return self.touched(&mapping, page, needed);
         }
         self.stop_sampling(buffer);
-        if !again {
+        if !again || !self.is_told(buffer, needed) {
             self.here(registers);
             if self.was_announced(buffer, offset) {
                 return Fault::Again;
@@ -849,6 +915,7 @@ impl State {
             let rule = self.buffers[buffer].stray(write, in_brackets);
             self.report(rule, buffer, offset, [u64::from(write), 0], HERE);
         }
+        let generation = self.buffers[buffer].generation;
         let Some(entry) = self.pages.entry(page, generation) else {
             // So many pages are open that one more does not matter.
             return mapping.open(page, needed);
@@ -868,13 +935,44 @@ impl State {
         }
         let hold =
             Hold { thread: sys::thread(), start: page, end: page + PAGE, allowed: needed, call: 0 };
-        if self.holds.push(hold).is_none() {
+        if !self.hold(hold) {
             return mapping.open(page, needed);
         }
         match self.protect_page(&mapping, page) {
             Fault::Again => Fault::Step,
             other => other,
         }
+    }
+
+    /// Whether the instruction that this thread steps over has been told of already, for what it does
+    /// elsewhere in this buffer: it may be on two pages, and move bytes from one buffer to another.
+    fn is_told(&self, buffer: usize, needed: Allowed) -> bool {
+        let thread = sys::thread();
+        let mut holds =
+            self.holds.iter().filter(|hold| hold.thread == thread && hold.call == 0).peekable();
+        // Without any, what it had open was closed meanwhile.
+        holds.peek().is_none()
+            || holds.any(|hold| {
+                hold.allowed >= needed
+                    && self.mapping(hold.start).is_some_and(|mapping| mapping.buffer == buffer)
+            })
+    }
+
+    /// Keeps memory open; false if there is no room.
+    fn hold(&mut self, hold: Hold) -> bool {
+        if self.holds.push(hold).is_some() {
+            return true;
+        }
+        // Threads end wherever they are.
+        let mut index = 0;
+        while let Some(hold) = self.holds.get(index) {
+            if sys::is_alive(hold.thread) {
+                index += 1;
+            } else {
+                self.holds.swap_remove(index);
+            }
+        }
+        self.holds.push(hold).is_some()
     }
 
     /// Sets the protection of one page, which may have been left open.
@@ -1003,8 +1101,12 @@ impl State {
             }
             if !is_open {
                 let hold = Hold { thread: sys::thread(), start, end, allowed, call };
-                self.holds.push(hold);
-                self.protect(&mapping, start, end);
+                if self.hold(hold) {
+                    self.protect(&mapping, start, end);
+                } else {
+                    // It stays open until protections change.
+                    let _ = sys::protect(start, end - start, mapping.bits(allowed));
+                }
             }
         }
     }
@@ -1036,10 +1138,7 @@ impl State {
                     }
                     return true;
                 }
-                if until == u64::MAX {
-                    break;
-                }
-                address = mapping.start + (until - mapping.offset) as usize;
+                address = mapping.address_of(until);
             }
         }
         false
@@ -1055,5 +1154,26 @@ impl record::Buffer {
         let heaps: [&[u8]; 5] =
             [b"system", b"default_cma_region", b"linux,cma", b"reserved", b"videobuf2_dma_contig"];
         heaps.contains(&name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_may_end_beyond_everything() {
+        let mapping = Mapping {
+            start: window::START,
+            end: window::START + 4 * PAGE,
+            buffer: 0,
+            offset: PAGE as u64,
+            protection: libc::PROT_READ,
+        };
+        assert_eq!(mapping.address_of(0), mapping.start);
+        assert_eq!(mapping.address_of(2 * PAGE as u64), mapping.start + PAGE);
+        for offset in [5 * PAGE as u64, u64::MAX - PAGE as u64 + 1, u64::MAX] {
+            assert_eq!(mapping.address_of(offset), mapping.end);
+        }
     }
 }

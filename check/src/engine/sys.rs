@@ -6,6 +6,7 @@
 
 use core::arch::{asm, naked_asm};
 use core::mem::{MaybeUninit, offset_of};
+use core::sync::atomic::AtomicU32;
 
 /// Where the page with the instruction is. Just above [`super::window`], below the lowest address
 /// that the kernel begins to map libraries at.
@@ -251,9 +252,28 @@ pub fn thread() -> u32 {
     call(libc::SYS_gettid, [0; 6]).unwrap_or(0) as u32
 }
 
-/// `sched_yield(2)`.
-pub fn give_way() {
-    let _ = call(libc::SYS_sched_yield, [0; 6]);
+/// Sleeps until somebody wakes it, unless the word is another one already: `futex(2)`.
+pub fn sleep_while(word: &AtomicU32, value: u32) {
+    let operation = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
+    let args = [word.as_ptr() as usize, operation as usize, value as usize, 0, 0, 0];
+    let _ = call(libc::SYS_futex, args);
+}
+
+/// Wakes one that sleeps.
+pub fn wake_one(word: &AtomicU32) {
+    let operation = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
+    let _ = call(libc::SYS_futex, [word.as_ptr() as usize, operation as usize, 1, 0, 0, 0]);
+}
+
+/// Whether a thread of this process is there.
+pub fn is_alive(thread: u32) -> bool {
+    call(libc::SYS_tgkill, [process() as usize, thread as usize, 0, 0, 0, 0]).is_ok()
+}
+
+/// Whether all of a range is mapped.
+pub fn is_mapped(address: usize, len: usize) -> bool {
+    call(libc::SYS_msync, [address, len, libc::MS_ASYNC as usize, 0, 0, 0])
+        != Err(Errno(libc::ENOMEM))
 }
 
 /// Nanoseconds since some point in the past.
@@ -276,12 +296,13 @@ pub fn read_memory(address: usize, into: &mut [u8]) -> bool {
     read_some(address, into) == into.len()
 }
 
-/// As [`read_memory`], up to the first byte that cannot be read; how many that were.
+/// As [`read_memory`], up to the first byte that cannot be read; how many that were. It is read as
+/// this thread's: where the process's first has ended, the process has no memory by its own number.
 pub fn read_some(address: usize, into: &mut [u8]) -> usize {
     let here = libc::iovec { iov_base: into.as_mut_ptr().cast(), iov_len: into.len() };
     let there = libc::iovec { iov_base: address as *mut _, iov_len: into.len() };
     let (here, there) = (&raw const here as usize, &raw const there as usize);
-    call(libc::SYS_process_vm_readv, [process() as usize, here, 1, there, 1, 0]).unwrap_or(0)
+    call(libc::SYS_process_vm_readv, [thread() as usize, here, 1, there, 1, 0]).unwrap_or(0)
 }
 
 /// Stores bytes at an address of the program's; false if they cannot all be written.
@@ -289,7 +310,7 @@ pub fn write_memory(address: usize, bytes: &[u8]) -> bool {
     let here = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
     let there = libc::iovec { iov_base: address as *mut _, iov_len: bytes.len() };
     let (here, there) = (&raw const here as usize, &raw const there as usize);
-    call(libc::SYS_process_vm_writev, [process() as usize, here, 1, there, 1, 0]) == Ok(bytes.len())
+    call(libc::SYS_process_vm_writev, [thread() as usize, here, 1, there, 1, 0]) == Ok(bytes.len())
 }
 
 /// A plain value, which any bytes are one of.

@@ -39,12 +39,17 @@ pub fn transfer(program: &Context, number: i64, args: [usize; 6]) -> isize {
         libc::SYS_sendmsg => (Message(b), false),
         libc::SYS_recvmmsg => (Messages(b, c), true),
         libc::SYS_sendmmsg => (Messages(b, c), false),
+        // What has pages be there.
+        libc::SYS_mlock | libc::SYS_mlock2 => return populate(number, args),
+        libc::SYS_madvise
+            if [libc::MADV_POPULATE_READ, libc::MADV_POPULATE_WRITE].contains(&(c as i32)) =>
+        {
+            return populate(number, args);
+        }
         // What is about addresses and not about what is there.
         libc::SYS_madvise
         | libc::SYS_msync
         | libc::SYS_mincore
-        | libc::SYS_mlock
-        | libc::SYS_mlock2
         | libc::SYS_munlock
         | libc::SYS_mbind
         | libc::SYS_mmap => {
@@ -84,6 +89,20 @@ pub fn transfer(program: &Context, number: i64, args: [usize; 6]) -> isize {
             state.returned(call);
         });
     }
+    result
+}
+
+/// A call that asks for the pages of a range, which is no access to what is there.
+#[inline(never)]
+fn populate(number: i64, args: [usize; 6]) -> isize {
+    let [start, len, ..] = args;
+    let call = lock::with(|state| {
+        let call = state.new_call();
+        state.open_for_call(call, start, start.saturating_add(len), Allowed::Write);
+        call
+    });
+    let result = plain(number, args);
+    lock::with(|state| state.returned(call.unwrap_or(0)));
     result
 }
 
