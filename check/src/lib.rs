@@ -12,6 +12,8 @@
 //! The engine is for x86-64 alone: it decodes the processor's page faults and has it step single
 //! instructions.
 
+#![cfg_attr(not(any(test, feature = "report")), no_std)]
+
 pub mod elf;
 pub mod record;
 pub mod rules;

@@ -42,3 +42,4 @@ mod uncached;
 mod window;
 
 pub use start::{LIBRARY, RECORD, finish_here, start_here, start_preloaded};
+pub use sys::abort;
