@@ -427,13 +427,18 @@ impl Drop for Pipe {
     }
 }
 
-/// What `fstat(2)` tells: device, inode, size; `None` for a descriptor that is none.
+/// Device, inode and size of a descriptor's file, as the kernel knows them: the server of a file is
+/// not asked, for whom that would be another thing to do in each bracket. `None` for a descriptor
+/// that is none.
 pub fn stat(fd: i32) -> Option<[u64; 3]> {
-    let mut stat = MaybeUninit::<libc::stat>::zeroed();
-    call(libc::SYS_fstat, [fd as usize, stat.as_mut_ptr() as usize, 0, 0, 0, 0]).ok()?;
-    // SAFETY: Any bytes are a `stat`.
+    let mut stat = MaybeUninit::<libc::statx>::zeroed();
+    let flags = (libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC) as usize;
+    let wanted = (libc::STATX_INO | libc::STATX_SIZE) as usize;
+    let (path, into) = (c"".as_ptr() as usize, stat.as_mut_ptr() as usize);
+    call(libc::SYS_statx, [fd as usize, path, flags, wanted, into, 0]).ok()?;
+    // SAFETY: Any bytes are a `statx`.
     let stat = unsafe { stat.assume_init() };
-    Some([stat.st_dev, stat.st_ino, stat.st_size as u64])
+    Some([libc::makedev(stat.stx_dev_major, stat.stx_dev_minor), stat.stx_ino, stat.stx_size])
 }
 
 /// The type of the file system that a descriptor's file is on.
