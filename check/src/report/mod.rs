@@ -128,8 +128,7 @@ impl Report {
     ///
     /// Those of reading the file; it is no record file.
     pub fn read(path: &Path) -> io::Result<Report> {
-        let bytes = std::fs::read(path)?;
-        Report::of(&bytes)
+        Report::of(&read::contents(&File::open(path)?)?)
     }
 
     fn of(bytes: &[u8]) -> io::Result<Report> {

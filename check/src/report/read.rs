@@ -2,7 +2,9 @@
 
 #![allow(unsafe_code)]
 
+use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt;
 
 use crate::record::{ALIGN, Finding, Head, Limit, MAGIC, SIZE, mark};
 
@@ -53,6 +55,16 @@ fn word(bytes: &[u8], index: usize) -> u64 {
 
 /// A record, and where it stands.
 pub type At<'a> = (usize, Record<'a>);
+
+/// What was written of a record file, whose rest is empty.
+pub fn contents(file: &File) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; ALIGN];
+    file.read_exact_at(&mut bytes, 0)?;
+    let end = word(&bytes, 1).min(SIZE as u64) as usize;
+    bytes.resize(end.max(ALIGN), 0);
+    file.read_exact_at(&mut bytes[ALIGN..], ALIGN as u64)?;
+    Ok(bytes)
+}
 
 /// All records, and how many there was no room for.
 pub fn records(bytes: &[u8]) -> io::Result<(Vec<At<'_>>, u64)> {

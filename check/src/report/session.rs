@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read, Seek};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::time::SystemTime;
 
-use super::{Finding, Report, Severity, Style, Text, create};
+use super::{Finding, Report, Severity, Style, Text, create, read};
 use crate::engine;
 
 /// The checker, from [`begin`] to [`end`](Check::end). There is one at a time: the next `begin`
@@ -24,7 +24,7 @@ pub struct Check {
 
 /// The engine, which once started stays.
 struct Engine {
-    record: Mutex<File>,
+    record: File,
 }
 
 static ALONE: Mutex<()> = Mutex::new(());
@@ -65,15 +65,11 @@ impl Engine {
         // It has a file and a mapping; nobody needs the name.
         std::fs::remove_file(&path)?;
         started.map_err(io::Error::from_raw_os_error)?;
-        Ok(Engine { record: Mutex::new(record?) })
+        Ok(Engine { record: record? })
     }
 
     fn bytes(&self) -> io::Result<Vec<u8>> {
-        let mut record = self.record.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let mut bytes = Vec::new();
-        record.rewind()?;
-        record.read_to_end(&mut bytes)?;
-        Ok(bytes)
+        read::contents(&self.record)
     }
 }
 
