@@ -38,17 +38,20 @@ const GOALS: [f64; 2] = [1.3, 1.02];
 pub fn run(options: &Options) -> Result<()> {
     child::catch_interrupts()?;
     let home = Home::of(options.heap.as_deref())?;
-    let heap = home.heap.clone();
+    let [frames, others] = GOALS;
     let programs = [
-        ("1080p frames in brackets", GOALS[0], Program::Frames { heap }),
-        ("nothing but system calls", GOALS[1], Program::Calls),
-        ("copying a file", GOALS[1], Program::Copying),
-        ("computing", GOALS[1], Program::Computing),
+        ("1080p frames in brackets", frames, Program::Frames { heap: home.heap.clone() }),
+        ("files, memory and threads", others, Program::Working),
+        ("copying a file", others, Program::Copying),
+        ("worst case: only system calls", others, Program::Calls),
+        ("worst case: only starts programs", others, Program::Starting),
     ];
     let mut table = Table::new(&format!("frames are in {}", home.name), "alone", "checked");
     for (name, goal, program) in programs {
         let pair = Pair { first: alone(&program)?, second: checked(&program)? };
-        table.row(name, goal, compare::commands(pair, options.rounds)?);
+        let seen = compare::commands(pair, options.rounds)?;
+        table.row(name, goal, seen.clock);
+        table.row("  of the processor's time", goal, seen.processor);
     }
     if options.json { table.print_json() } else { table.print() }
 }

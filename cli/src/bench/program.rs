@@ -1,16 +1,19 @@
 //! The programs that are measured. Each takes a second or so on a desktop, and says nothing.
 
+use std::collections::HashMap;
 use std::ffi::OsString;
-use std::fs::File;
-use std::hint::black_box;
-use std::io::{Read, Write};
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::thread;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Subcommand;
 use dmabuf::heap::Heap;
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+
+use crate::service::this_program;
 
 /// Which program.
 #[derive(Subcommand)]
@@ -21,8 +24,13 @@ pub enum Program {
     Calls,
     /// Copies a file, 64 KiB at a time; has no dma-buf
     Copying,
-    /// Computes; has no dma-buf
-    Computing,
+    /// Writes texts to files, reads them again, counts their words and sorts them, in threads; has no
+    /// dma-buf
+    Working,
+    /// Starts programs that end at once; has no dma-buf
+    Starting,
+    /// One of those
+    Ending,
 }
 
 const WIDTH: u32 = 1920;
@@ -32,7 +40,10 @@ const FRAMES: u32 = 600;
 const CALLS: u32 = 200_000;
 const BLOCK: usize = 64 << 10;
 const BLOCKS: u64 = 600_000;
-const STEPS: u64 = 1_000_000_000;
+const WORKERS: u64 = 2;
+const TEXTS: u64 = 40;
+const WORDS: u64 = 60_000;
+const STARTS: u32 = 200;
 
 impl Program {
     /// What this binary has to be told to be it.
@@ -42,7 +53,9 @@ impl Program {
             Program::Frames { heap } => words.extend(["frames".into(), heap.into()]),
             Program::Calls => words.push("calls".into()),
             Program::Copying => words.push("copying".into()),
-            Program::Computing => words.push("computing".into()),
+            Program::Working => words.push("working".into()),
+            Program::Starting => words.push("starting".into()),
+            Program::Ending => words.push("ending".into()),
         }
         words
     }
@@ -54,10 +67,9 @@ pub fn be(program: &Program) -> Result<()> {
         Program::Frames { heap } => frames(heap),
         Program::Calls => calls(),
         Program::Copying => copying(),
-        Program::Computing => {
-            computing();
-            Ok(())
-        }
+        Program::Working => working(),
+        Program::Starting => starting(),
+        Program::Ending => Ok(()),
     }
 }
 
@@ -121,12 +133,58 @@ fn memory() -> Result<()> {
     Ok(())
 }
 
-fn computing() {
-    let mut state = 1_u64;
-    for _ in 0..STEPS {
+/// What most programs do most of the time: files, memory, threads, and some computing between.
+fn working() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..WORKERS)
+            .map(|worker| {
+                let folder = folder.path();
+                scope.spawn(move || {
+                    (0..TEXTS).try_for_each(|text| count_words(folder, worker * TEXTS + text))
+                })
+            })
+            .collect();
+        workers.into_iter().try_for_each(|worker| match worker.join() {
+            Ok(result) => result,
+            Err(_) => bail!("a thread has panicked"),
+        })
+    })
+}
+
+/// Writes a text of words that are the same each time, and then how often it has which.
+fn count_words(folder: &Path, seed: u64) -> Result<()> {
+    let (text, counted) =
+        (folder.join(format!("{seed}.txt")), folder.join(format!("{seed}.count")));
+    let mut file = BufWriter::new(File::create(&text)?);
+    let mut state = seed + 1;
+    for _ in 0..WORDS {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
+        writeln!(file, "word{}", state % 5000)?;
     }
-    black_box(state);
+    file.into_inner()?;
+    let mut counts: HashMap<String, u64> = HashMap::new();
+    for line in BufReader::new(File::open(&text)?).lines() {
+        *counts.entry(line?).or_default() += 1;
+    }
+    let mut sorted: Vec<_> = counts.into_iter().collect();
+    sorted.sort();
+    let mut file = BufWriter::new(File::create(&counted)?);
+    for (word, count) in &sorted {
+        writeln!(file, "{count} {word}")?;
+    }
+    file.into_inner()?;
+    fs::remove_file(&text)?;
+    Ok(())
+}
+
+/// This binary again and again: what a program costs that does nothing.
+fn starting() -> Result<()> {
+    for _ in 0..STARTS {
+        let status = this_program()?.args(Program::Ending.arguments()).status()?;
+        ensure!(status.success(), "a program that does nothing has failed: {status}");
+    }
+    Ok(())
 }

@@ -43,13 +43,18 @@ impl Table {
     /// For people.
     pub fn print(&self) -> Result<()> {
         let (first, second) = (self.first, self.second);
-        let head = format!("{:<30}  {first:>10}  {second:>10}  {:>6}  goal", "", "ratio");
+        let head = format!(
+            "{:<34}  {first:>10}  {second:>10}  {:>6}  {:<13}  goal",
+            "", "ratio", "half are in"
+        );
         let mut text = format!("{BOLD}{head}{BOLD:#}\n");
         for Row { name, goal, seen } in &self.rows {
             let [first, second] = [seen.first, seen.second].map(readable);
             let colour = if seen.ratio <= *goal { GREEN } else { YELLOW };
-            text += &format!("{name:<30}  {first:>10}  {second:>10}  ");
-            text += &format!("{colour}{:>6.3}{colour:#}  ≤ {goal}\n", seen.ratio);
+            text += &format!("{name:<34}  {first:>10}  {second:>10}  ");
+            let [low, high] = seen.quartiles;
+            text +=
+                &format!("{colour}{:>6.3}{colour:#}  {low:.3} – {high:.3}  ≤ {goal}\n", seen.ratio);
         }
         print(&format!("{text}{DIM}Medians; {}.{DIM:#}\n", self.about))
     }
@@ -60,6 +65,7 @@ impl Table {
             name: row.name,
             goal: row.goal,
             ratio: row.seen.ratio,
+            quartiles: row.seen.quartiles,
             seconds: [row.seen.first, row.seen.second].map(|time| time.as_secs_f64()),
         };
         let rows = self.rows.iter().map(row).collect();
@@ -91,6 +97,8 @@ struct RowDocument {
     name: &'static str,
     goal: f64,
     ratio: f64,
+    /// Of the ratios of all rounds.
+    quartiles: [f64; 2],
     /// Medians, in the order of the commands.
     seconds: [f64; 2],
 }
