@@ -82,7 +82,10 @@ impl Log {
         let header = self.header()?;
         let len = len.next_multiple_of(ALIGN);
         let at = header.next.fetch_add(len as u64, Ordering::Relaxed) as usize;
-        if at.checked_add(len).is_none_or(|end| end > SIZE) {
+        // A file system without room would end the program when the bytes are stored.
+        let has_room = at.checked_add(len).is_some_and(|end| end <= SIZE)
+            && sys::has_room(self.base as usize + at, len);
+        if !has_room {
             header.next.fetch_sub(len as u64, Ordering::Relaxed);
             header.lost.fetch_add(1, Ordering::Relaxed);
             return None;

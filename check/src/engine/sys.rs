@@ -487,6 +487,14 @@ pub fn with_memory<T>(address: usize, len: usize, look: impl FnOnce(&mut [u8]) -
     look(unsafe { core::slice::from_raw_parts_mut(address as *mut u8, len) })
 }
 
+/// Whether a part of a mapped file can be stored to: it is made to be there, if the kernel can do
+/// that (Linux 5.14).
+pub fn has_room(address: usize, len: usize) -> bool {
+    let start = address & !(PAGE - 1);
+    let args = [start, address + len - start, libc::MADV_POPULATE_WRITE as usize, 0, 0, 0];
+    call(libc::SYS_madvise, args) != Err(Errno(libc::EFAULT))
+}
+
 /// Has the next program that this process executes be where chance has it.
 pub fn randomise_addresses() {
     const ASK: usize = 0xffff_ffff;
@@ -604,5 +612,27 @@ pub fn install_filter(program: &[Instruction]) -> Result {
         0 => Ok(0),
         // The thread that has filters of its own.
         _ => Err(Errno(libc::ESRCH)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_stored_to_is_known_before() {
+        prepare_once();
+        let name = format!("dmabuf-check-room-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, [0; PAGE]).unwrap();
+        let mut bytes = path.as_os_str().as_encoded_bytes().to_vec();
+        bytes.push(0);
+        let mapped = File::open(&bytes, libc::O_RDWR).and_then(|file| file.map(2 * PAGE));
+        std::fs::remove_file(&path).unwrap();
+        let at = mapped.unwrap();
+        assert!(has_room(at + 64, 256));
+        // Behind the end of the file there is as little as on a file system that is full.
+        assert!(!has_room(at + PAGE - 64, 256));
+        release(at, 2 * PAGE);
     }
 }
