@@ -35,7 +35,7 @@ pub(crate) struct HeapFs {
 
 impl HeapFs {
     pub(crate) fn new(mountpoint: PathBuf, quota: Quota, is_public: bool) -> io::Result<HeapFs> {
-        let shared = Shared::new(Kernel::new(mountpoint), quota, is_public)?;
+        let shared = Shared::new(Kernel::new(mountpoint)?, quota, is_public)?;
         Ok(HeapFs { shared: Arc::new(shared) })
     }
 
@@ -48,6 +48,7 @@ impl HeapFs {
     pub(crate) fn finish(&self) {
         self.shared.waiters.close();
         self.shared.workers.close();
+        self.shared.kernel.users().close();
     }
 
     fn tree(&self) -> MutexGuard<'_, Tree> {

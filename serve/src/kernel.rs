@@ -8,6 +8,13 @@ use std::sync::{Arc, OnceLock};
 use dmabuf_export::HeapKind;
 use fuser::{InitFlags, KernelConfig, Notifier};
 
+use crate::page_cache;
+use crate::shared::WORKERS;
+use crate::workers::Workers;
+
+/// Threads that use the mount: as many as end brackets at a time.
+const USERS: usize = WORKERS;
+
 /// The connection to the kernel, as far as mappings need it.
 #[derive(Clone, Debug)]
 pub(crate) struct Kernel {
@@ -17,20 +24,23 @@ pub(crate) struct Kernel {
 #[derive(Debug)]
 struct KernelInner {
     mountpoint: PathBuf,
+    users: Workers,
     notifier: OnceLock<Notifier>,
     passthrough: AtomicBool,
     minor: AtomicU32,
 }
 
 impl Kernel {
-    pub(crate) fn new(mountpoint: PathBuf) -> Kernel {
+    /// To be called before there is a connection.
+    pub(crate) fn new(mountpoint: PathBuf) -> io::Result<Kernel> {
         let inner = KernelInner {
             mountpoint,
+            users: Workers::start_with("own-user", USERS, page_cache::leave_files)?,
             notifier: OnceLock::new(),
             passthrough: AtomicBool::new(false),
             minor: AtomicU32::new(0),
         };
-        Kernel { inner: Arc::new(inner) }
+        Ok(Kernel { inner: Arc::new(inner) })
     }
 
     /// Agrees with the kernel on how it is served.
@@ -41,6 +51,13 @@ impl Kernel {
         let passthrough = config.add_capabilities(InitFlags::FUSE_PASSTHROUGH).is_ok()
             && config.set_max_stack_depth(1).is_ok();
         self.inner.passthrough.store(passthrough, Ordering::Relaxed);
+    }
+
+    /// The threads that use the mount as programs do, and wait for this server to answer. They have
+    /// no descriptor of the connection: when the process dies while one of them waits, all others
+    /// end, the kernel closes the connection, and nobody waits any more.
+    pub(crate) fn users(&self) -> &Workers {
+        &self.inner.users
     }
 
     pub(crate) fn mountpoint(&self) -> &Path {

@@ -1,9 +1,10 @@
 //! Mappings through the kernel's page cache.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::PathBuf;
+use std::sync::mpsc::channel;
 
 use dmabuf_export::{Granule, Mappings, Range};
 use fuser::INodeNo;
@@ -36,17 +37,34 @@ impl PageCache {
     /// them would write each page back by itself.
     fn sync_file_range(&self, range: Range) -> io::Result<()> {
         let path = CString::new(self.own_path.as_os_str().as_encoded_bytes())?;
-        let file = rustix::fs::open(&path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
-        if rustix::fs::fstat(&file)?.st_ino != self.inode {
-            return Err(io::Error::from_raw_os_error(libc::ESTALE));
-        }
-        sys::sync_file_range(file.as_raw_fd(), range)?;
-        if self.kernel.copies_pages_to_write_back() {
-            // The pages are clean before this server has seen them; fdatasync(2) waits for that.
-            rustix::fs::fdatasync(&file)?;
-        }
-        Ok(())
+        let (inode, waits) = (self.inode, self.kernel.copies_pages_to_write_back());
+        let (done, outcome) = channel();
+        self.kernel.users().run(move || {
+            // Whoever asked for it waits for it.
+            let _ = done.send(sync_file_range(&path, inode, range, waits));
+        });
+        // The threads have ended: so does the service.
+        outcome.recv().unwrap_or_else(|_| Err(io::ErrorKind::NotConnected.into()))
     }
+}
+
+fn sync_file_range(path: &CStr, inode: u64, range: Range, waits: bool) -> io::Result<()> {
+    let file = rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    if rustix::fs::fstat(&file)?.st_ino != inode {
+        return Err(io::Error::from_raw_os_error(libc::ESTALE));
+    }
+    sys::sync_file_range(file.as_raw_fd(), range)?;
+    if waits {
+        // The pages are clean before this server has seen them; fdatasync(2) waits for that.
+        rustix::fs::fdatasync(&file)?;
+    }
+    Ok(())
+}
+
+/// Gives the calling thread descriptors of its own, and closes them, but for those of standard
+/// streams.
+pub(crate) fn leave_files() -> io::Result<()> {
+    sys::leave_files()
 }
 
 impl Mappings for PageCache {
@@ -91,13 +109,22 @@ impl Mappings for PageCache {
     fn unmapping(&self, _: usize) {}
 }
 
-/// A system call that rustix does not have.
+/// System calls that rustix does not have.
 #[allow(unsafe_code)]
 mod sys {
     use std::io;
     use std::os::fd::RawFd;
 
     use dmabuf_export::Range;
+
+    /// `close_range(2)` with a table of descriptors that is the thread's alone from then on.
+    pub(super) fn leave_files() -> io::Result<()> {
+        // SAFETY: The thread has just begun, and has opened nothing.
+        if unsafe { libc::close_range(3, u32::MAX, libc::CLOSE_RANGE_UNSHARE as i32) } == 0 {
+            return Ok(());
+        }
+        Err(io::Error::last_os_error())
+    }
 
     /// sync_file_range(2), waiting for all of it.
     pub(super) fn sync_file_range(fd: RawFd, range: Range) -> io::Result<()> {

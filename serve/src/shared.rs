@@ -26,7 +26,7 @@ use crate::workers::Workers;
 const PATIENCE: Duration = Duration::from_millis(50);
 
 /// Threads for brackets that wait for the kernel.
-const WORKERS: usize = 8;
+pub(crate) const WORKERS: usize = 8;
 
 /// Threads for brackets that wait for a device: they must not keep others from ending.
 const WAITERS: usize = 16;

@@ -3,6 +3,7 @@
 //! A bracket's end waits for the kernel to write pages back, which arrives as requests to this very
 //! server. So the threads that answer the kernel never wait; whatever might is handed to these.
 
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,13 +21,27 @@ pub(crate) struct Workers {
 
 impl Workers {
     /// Starts `count` threads.
-    pub(crate) fn start(name: &str, count: usize) -> std::io::Result<Workers> {
+    pub(crate) fn start(name: &str, count: usize) -> io::Result<Workers> {
+        Workers::start_with(name, count, || Ok(()))
+    }
+
+    /// Starts `count` threads that do `first` before anything else; all of them have when this
+    /// returns.
+    pub(crate) fn start_with(
+        name: &str,
+        count: usize,
+        first: fn() -> io::Result<()>,
+    ) -> io::Result<Workers> {
         let (sender, receiver) = channel::<Job>();
+        let (done, outcomes) = channel();
         let receiver = Arc::new(Mutex::new(receiver));
         let mut threads = Vec::new();
         for n in 0..count {
             let receiver = Arc::clone(&receiver);
+            let done = done.clone();
             let work = move || {
+                // Whoever starts these waits for it.
+                let _ = done.send(first());
                 loop {
                     let job = lock(&receiver).recv();
                     let Ok(job) = job else { return };
@@ -36,6 +51,8 @@ impl Workers {
             };
             threads.push(std::thread::Builder::new().name(format!("{name}-{n}")).spawn(work)?);
         }
+        drop(done);
+        outcomes.iter().take(count).collect::<io::Result<()>>()?;
         Ok(Workers { jobs: Mutex::new(Some(sender)), threads: Mutex::new(threads) })
     }
 
