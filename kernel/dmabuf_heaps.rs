@@ -14,7 +14,9 @@ use kernel::prelude::*;
 use kernel::sync::Arc;
 
 mod abstractions;
+#[forbid(unsafe_code)]
 mod framework;
+#[forbid(unsafe_code)]
 mod heaps;
 
 /// The rules of bracketed access.

@@ -15,7 +15,10 @@ pub use buffer::{Buffer, HEAPS};
 pub use importer::Importer;
 pub use program::Program;
 pub use records::{KernelLog, Records};
-pub use sys::{Child, Ended, Map, become_nobody, in_a_fork, interrupt_after, ioctl, page};
+pub use sys::{
+    Child, Ended, Map, alone_with_its_mounts, become_nobody, in_a_fork, interrupt_after, ioctl,
+    page,
+};
 
 /// The flags of `DMA_BUF_IOCTL_SYNC` that begin and end brackets.
 #[allow(missing_docs, reason = "their names say it")]

@@ -2,11 +2,14 @@
 //! been allowed; and it blames no program that keeps to its brackets.
 
 use std::collections::BTreeMap;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use dmabuf::DmaBuf;
-use dmabuf_kernel_tests::{Buffer, Ended, KernelLog, Records, flags::*, in_a_fork, module, page};
+use dmabuf_kernel_tests::{
+    Buffer, Ended, KernelLog, Records, alone_with_its_mounts, flags::*, in_a_fork, module, page,
+};
 use rustix::io::Errno;
 
 const PAGES: usize = 16;
@@ -123,6 +126,26 @@ fn a_record_tells_who_and_of_which_buffer() {
     assert_eq!(record["inode"], rustix::fs::fstat(&buffer).unwrap().st_ino.to_string());
     assert_eq!(record["name"], "frame?7", "a field is one word");
     assert_eq!((&*record["offset"], &*record["access"]), ("0x1000", "write"));
+}
+
+/// As kernel/README.md says: a bind mount, here for one process alone.
+#[test]
+fn a_program_that_names_another_heap_is_redirected() {
+    module::ensure();
+    let records = Records::from_now_on();
+    let names_system = || {
+        alone_with_its_mounts();
+        let nodes = ["/dev/dma_heap/checked", "/dev/dma_heap/system"];
+        let mounted = Command::new("mount").arg("--bind").args(nodes).status();
+        assert!(mounted.expect("mount starts").success());
+        let buffer = Buffer::of("system", page());
+        buffer.map().store(0, 1);
+    };
+    assert_eq!(in_a_fork(names_system), Ended::Exited(0));
+    assert_eq!(found(&records), [at(0, "write", "none")]);
+    let buffer = Buffer::of("system", page());
+    buffer.map().store(0, 1);
+    assert_eq!(found(&records), [], "others have mainline's");
 }
 
 /// Each is counted, and kept for readers; the kernel's log has a few of them, and tells how many it left

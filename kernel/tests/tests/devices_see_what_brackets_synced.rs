@@ -250,3 +250,45 @@ fn a_device_that_maps_anew_for_each_access_is_served() {
         }
     }
 }
+
+/// The cost model learns that every page is written, and lets them be until one looks again.
+#[test]
+fn whole_writes_stop_paying_for_faults() {
+    const ROUNDS: usize = 20;
+    for heap in tracking().filter(|&heap| heap == "tracked") {
+        let buffer = buffer(heap);
+        let (map, device) = (buffer.map(), Importer::of(&buffer, DMA_BUF_SYNC_READ));
+        let faults = |round: usize| {
+            let before = buffer.stats().faults;
+            buffer.sync(START_WRITE);
+            map.fill(0..buffer.size(), round as u8);
+            buffer.sync(END_WRITE);
+            assert!(is_all(round as u8, &device.read(0, buffer.size())), "{heap}: {round}");
+            (buffer.stats().faults - before) as usize
+        };
+        let first = faults(1);
+        assert!(first >= PAGES, "{heap}: {first} faults, before anything is known");
+        let later: usize = (2..ROUNDS).map(faults).sum();
+        assert!(later < ROUNDS * PAGES / 2, "{heap}: {later} faults in all later rounds");
+    }
+}
+
+/// Where DMA does not bounce, devices here see all memory, and a bracket that moves bytes is for nothing.
+#[test]
+fn what_needs_no_sync_gets_none() {
+    for heap in HEAPS.iter().filter(|heap| !heaps().contains(heap)) {
+        let buffer = buffer(heap);
+        let (map, device) = (buffer.map(), Importer::of(&buffer, DMA_BUF_SYNC_RW));
+        for round in 1..4 {
+            buffer.sync(START_RW);
+            map.fill(0..buffer.size(), round);
+            buffer.sync(END_RW);
+            assert_eq!(device.read(page(), 8), [round; 8], "{heap}");
+        }
+        let stats = buffer.stats();
+        assert_eq!((stats.bytes_to_device, stats.bytes_from_device), (0, 0), "{heap}");
+        if *heap == "tracked" {
+            assert!(stats.faults < PAGES as u64, "{heap}: {} faults", stats.faults);
+        }
+    }
+}
