@@ -186,6 +186,7 @@ fn map(program: &Context, args: [usize; 6]) -> isize {
         }
         return plain(libc::SYS_mmap, args);
     };
+    start::watch(window::START, 1);
     let fixed = libc::MAP_FIXED | libc::MAP_FIXED_NOREPLACE | libc::MAP_32BIT;
     let is_placed = flags & fixed as usize != 0;
     let mut mapped = error(libc::EEXIST);
@@ -248,12 +249,16 @@ fn unmap(program: &Context, args: [usize; 6]) -> isize {
 #[inline(never)]
 fn protect(number: i64, args: [usize; 6]) -> isize {
     let [address, len, protection, ..] = args;
-    let result = plain(number, args);
-    if result == 0 {
-        let end = address + len.next_multiple_of(PAGE);
-        lock::with(|state| state.protected(address, end, protection as i32));
-    }
-    result
+    let end = address.saturating_add(len.saturating_add(PAGE - 1) & !(PAGE - 1));
+    let protected = lock::with(|state| {
+        state.bring_back(address, end);
+        let result = plain(number, args);
+        if result == 0 {
+            state.protected(address, end, protection as i32);
+        }
+        result
+    });
+    protected.unwrap_or_else(|| plain(number, args))
 }
 
 #[inline(never)]

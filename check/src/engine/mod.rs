@@ -14,7 +14,7 @@
 //! | `reach` | whether what is executed can be preloaded |
 //! | `identify` | which buffer a descriptor is of |
 //! | `state` | what is known, and every decision |
-//! | `brackets`, `pages`, `sample`, `place` | its parts |
+//! | `brackets`, `mapping`, `pages`, `sample`, `place` | its parts |
 //! | `uncached` | whether loads are slow |
 //! | `log` | the record |
 //! | `lock`, `table`, `sys`, `window` | what it stands on |
@@ -28,6 +28,7 @@ mod filter;
 mod identify;
 mod lock;
 mod log;
+mod mapping;
 mod pages;
 mod place;
 mod reach;

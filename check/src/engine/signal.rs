@@ -36,6 +36,7 @@ const SA_RESTORER: u64 = 0x0400_0000;
 const KEPT: c_int = libc::SA_NOCLDSTOP | libc::SA_NOCLDWAIT | libc::SA_ONSTACK | libc::SA_RESTART;
 const TRAP_FLAG: i64 = 1 << 8;
 const SYS_SECCOMP: c_int = 1;
+const SEGV_MAPERR: c_int = 1;
 const SEGV_ACCERR: c_int = 2;
 const TRAP_TRACE: c_int = 2;
 
@@ -285,10 +286,11 @@ unsafe extern "C" fn look_at_sigsegv(signal: c_int, info: Info, context: *mut c_
         let again = program.is_stepping();
         let fault = lock::with(|state| {
             state.protect_again();
-            // What the engine keeps without access is mapped: where nothing is, the fault is the
-            // program's.
             match code {
-                SEGV_ACCERR => state.fault(address, write, &registers, again),
+                SEGV_ACCERR | SEGV_MAPERR => {
+                    let is_mapped = code == SEGV_ACCERR;
+                    state.fault(address, is_mapped, write, &registers, again)
+                }
                 _ => Fault::NotOurs,
             }
         });

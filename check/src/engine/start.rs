@@ -174,7 +174,10 @@ fn start(record: &[u8], margin: usize) -> Result<(), Errno> {
 /// A buffer is mapped there: from now on more calls are trapped.
 pub fn watch(at: usize, len: usize) {
     let (second, outside) = lock::with(|state| {
-        let second = (!state.watching).then(|| filter::second(&state.code));
+        let second = (!state.watching).then(|| {
+            state.has_spare = window::make_spare().is_ok();
+            filter::second(&state.code)
+        });
         state.watching = true;
         (second, watch_outside(state, at, len))
     })

@@ -4,6 +4,7 @@
 use super::brackets::{Allowed, Bracket, Brackets, Direction, Ended, Range};
 use super::filter::Span;
 use super::log::{Found, Log};
+use super::mapping::Mapping;
 use super::pages::Pages;
 use super::place::{HERE, Places, Registers, Site};
 use super::sample::{Sample, Sampled};
@@ -85,58 +86,6 @@ impl Buffer {
     }
 }
 
-/// A part of a buffer that is mapped.
-#[derive(Clone, Copy)]
-struct Mapping {
-    start: usize,
-    end: usize,
-    buffer: usize,
-    /// Of its first byte in the buffer.
-    offset: u64,
-    /// The protection that the program gave it.
-    protection: i32,
-}
-
-impl Mapping {
-    fn allowed(&self) -> Allowed {
-        if self.protection & libc::PROT_WRITE != 0 {
-            Allowed::Write
-        } else if self.protection & (libc::PROT_READ | libc::PROT_EXEC) != 0 {
-            Allowed::Read
-        } else {
-            Allowed::Nothing
-        }
-    }
-
-    /// The protection bits for what is allowed.
-    fn bits(&self, allowed: Allowed) -> i32 {
-        match allowed {
-            Allowed::Nothing => libc::PROT_NONE,
-            Allowed::Read => self.protection & !libc::PROT_WRITE | libc::PROT_READ,
-            Allowed::Write => self.protection,
-        }
-    }
-
-    /// Sets the protection of a page. Where the process can have no more mappings, so that it cannot
-    /// be set for one page alone, for all; where that fails, nothing of the buffer is there.
-    fn open(&self, page: usize, allowed: Allowed) -> Fault {
-        let bits = self.bits(allowed);
-        let set = sys::protect(page, PAGE, bits)
-            .or_else(|_| sys::protect(self.start, self.end - self.start, bits));
-        if set.is_ok() { Fault::Again } else { Fault::NotOurs }
-    }
-
-    fn offset_of(&self, address: usize) -> u64 {
-        self.offset + (address - self.start) as u64
-    }
-
-    /// Where the byte at this offset is, or the end that is nearest to it.
-    fn address_of(&self, offset: u64) -> usize {
-        let len = (self.end - self.start) as u64;
-        self.start + offset.saturating_sub(self.offset).min(len) as usize
-    }
-}
-
 /// Memory that is kept open for a thread, until its instruction or its call is over.
 #[derive(Clone, Copy)]
 struct Hold {
@@ -178,6 +127,8 @@ pub struct State {
     pub actions: [Action; SIGNALS],
     /// Whether the second filter is there.
     pub watching: bool,
+    /// Whether there are mappings to spare, so that pages can be put aside and come back.
+    pub has_spare: bool,
     /// Whether the program may have the kernel access memory behind its back.
     pub asynchronous: bool,
     buffers: Table<Buffer, 1024>,
@@ -207,6 +158,7 @@ impl State {
             outside: Table::new(),
             actions: [Action { handler: 0, flags: 0, restorer: 0, mask: 0 }; SIGNALS],
             watching: false,
+            has_spare: false,
             asynchronous: false,
             buffers: Table::new(),
             mappings: Table::new(),
@@ -247,8 +199,8 @@ impl State {
         self.unmapping.clear();
         // What is not there any more has to be forgotten: somebody else gets the addresses.
         let mut index = 0;
-        while let Some(Mapping { start, end, .. }) = self.mappings.get(index) {
-            if sys::is_mapped(*start, end - start) {
+        while let Some(mapping) = self.mappings.get(index) {
+            if mapping.is_inherited() {
                 index += 1;
             } else {
                 self.mappings.swap_remove(index);
@@ -401,30 +353,58 @@ impl State {
         (allowed.min(mapping.allowed()), until)
     }
 
-    /// Sets the protection of a part of a mapping.
-    fn protect(&self, mapping: &Mapping, start: usize, end: usize) {
+    /// Sets what may be done with a part of a mapping.
+    fn protect(&mut self, index: usize, start: usize, end: usize) {
+        let mapping = self.mappings[index];
         let (mut page, end) = (start.max(mapping.start), end.min(mapping.end));
         while page < end {
-            let (allowed, until) = self.effective(mapping, page);
+            let (allowed, until) = self.effective(&mapping, page);
             let until = until.min(end);
             // What can fail is the number of mappings that a process may have: then a page stays
             // as it is, and is looked at again when it traps.
-            let _ = sys::protect(page, until - page, mapping.bits(allowed));
+            let _ = self.allow(index, page, until, allowed);
             page = until;
         }
     }
 
-    /// Sets the protection of everything that is mapped of a buffer.
+    /// The same where it is alike for all of the part. Once the process can have no more mappings,
+    /// no pages are aside any more.
+    fn allow(&mut self, index: usize, start: usize, end: usize, allowed: Allowed) -> sys::Result {
+        let aside = self.has_spare;
+        let set = self.mappings[index].allow(start, end, allowed, aside);
+        if set.is_ok() || !self.give_up_spare() {
+            return set;
+        }
+        self.mappings[index].allow(start, end, allowed, false)
+    }
+
+    /// Has all pages be in their place again, if there are mappings to spare that make it possible.
+    fn give_up_spare(&mut self) -> bool {
+        if !core::mem::take(&mut self.has_spare) {
+            return false;
+        }
+        window::give_up_spare();
+        for mapping in self.mappings.iter_mut() {
+            // One that this is not enough for is tried again when it traps.
+            let _ = mapping.bring_back();
+        }
+        true
+    }
+
+    /// Sets what may be done with everything that is mapped of a buffer.
     fn apply(&mut self, buffer: usize) {
         self.buffers[buffer].generation = self.buffers[buffer].generation.wrapping_add(1);
         self.buffers[buffer].left_open = None;
-        for mapping in self.mappings.iter().filter(|mapping| mapping.buffer == buffer) {
-            self.protect(mapping, mapping.start, mapping.end);
+        for index in 0..self.mappings.len() {
+            let mapping = self.mappings[index];
+            if mapping.buffer == buffer {
+                self.protect(index, mapping.start, mapping.end);
+            }
         }
     }
 
-    /// Sets the protection of everything that is mapped of these bytes of a buffer. Where pages
-    /// were left open that are elsewhere, of everything.
+    /// Sets what may be done with everything that is mapped of these bytes of a buffer. Where pages
+    /// were left open that are elsewhere, with everything.
     fn apply_range(&mut self, buffer: usize, range: Range) {
         if self.buffers[buffer].left_open.is_some() || range == Range::WHOLE {
             return self.apply(buffer);
@@ -432,8 +412,11 @@ impl State {
         self.buffers[buffer].generation = self.buffers[buffer].generation.wrapping_add(1);
         let mask = !(PAGE as u64 - 1);
         let (first, end) = (range.start & mask, range.end.saturating_add(PAGE as u64 - 1) & mask);
-        for mapping in self.mappings.iter().filter(|mapping| mapping.buffer == buffer) {
-            self.protect(mapping, mapping.address_of(first), mapping.address_of(end));
+        for index in 0..self.mappings.len() {
+            let mapping = self.mappings[index];
+            if mapping.buffer == buffer {
+                self.protect(index, mapping.address_of(first), mapping.address_of(end));
+            }
         }
     }
 
@@ -586,14 +569,15 @@ impl State {
             return None;
         }
         about.timed = true;
-        let mapping = *self.mappings.iter().find(|mapping| mapping.buffer == buffer)?;
-        let (start, end) = (mapping.start, mapping.start + PAGE);
+        let index = self.mappings.iter().position(|mapping| mapping.buffer == buffer)?;
+        let start = self.mappings[index].start;
+        let end = start + PAGE;
         let call = self.new_call();
         let hold = Hold { thread: sys::thread(), start, end, allowed: Allowed::Read, call };
         if !self.hold(hold) {
             return None;
         }
-        self.protect(&mapping, start, end);
+        self.protect(index, start, end);
         Some((call, start))
     }
 
@@ -699,11 +683,11 @@ impl State {
         let align = if len >= 2 << 20 { 2 << 20 } else { 64 << 10 };
         let len = len.checked_next_multiple_of(PAGE)?.checked_add(PAGE)?;
         let mut start = self.next_slot.next_multiple_of(align);
-        if start.checked_add(len)? > window::END {
+        if start.checked_add(len)? > window::MIDDLE {
             start = window::START;
         }
         let end = start.checked_add(len)?;
-        (end <= window::END).then(|| {
+        (end <= window::MIDDLE).then(|| {
             self.next_slot = end;
             start
         })
@@ -719,17 +703,21 @@ impl State {
         protection: i32,
     ) {
         let end = start + len.next_multiple_of(PAGE);
-        let mapping = Mapping { start, end, buffer, offset, protection };
-        if self.mappings.push(mapping).is_none() {
+        self.keep(Mapping::new(start, end, buffer, offset, protection));
+    }
+
+    fn keep(&mut self, mapping: Mapping) {
+        let Mapping { start, end, buffer, .. } = mapping;
+        let Some(index) = self.mappings.push(mapping) else {
             self.log.limit(record::limit::MAPPINGS, self.mappings.len() as u64, &[]);
             return;
-        }
+        };
         for bracket in self.buffers[buffer].brackets.iter_mut() {
             if let Some(site) = bracket.unmapped.take() {
                 self.places.forget(site);
             }
         }
-        self.protect(&mapping, start, end);
+        self.protect(index, start, end);
     }
 
     /// A mapping of a buffer has failed.
@@ -739,17 +727,28 @@ impl State {
 
     /// Whether any mapping has a page in this range.
     pub fn overlaps(&self, start: usize, end: usize) -> bool {
-        self.mappings.iter().any(|mapping| mapping.start < end && start < mapping.end)
+        self.mappings.iter().any(|mapping| mapping.overlaps(start, end))
+    }
+
+    /// Has what is mapped there be there for a call that is about the mapping, not about what is in
+    /// it.
+    pub fn bring_back(&mut self, start: usize, end: usize) {
+        for index in 0..self.mappings.len() {
+            let mapping = &mut self.mappings[index];
+            if mapping.overlaps(start, end) && mapping.bring_back().is_err() {
+                self.give_up_spare();
+            }
+        }
     }
 
     /// Cuts mappings so that none reaches across this address.
     fn split(&mut self, address: usize) {
         for index in 0..self.mappings.len() {
-            let mapping = self.mappings[index];
+            let mut mapping = self.mappings[index];
             if mapping.start < address && address < mapping.end {
-                let offset = mapping.offset_of(address);
-                if self.mappings.push(Mapping { start: address, offset, ..mapping }).is_some() {
-                    self.mappings[index].end = address;
+                let second = mapping.split(address);
+                if self.mappings.push(second).is_some() {
+                    self.mappings[index] = mapping;
                 }
                 return;
             }
@@ -758,6 +757,7 @@ impl State {
 
     /// What is mapped there is about to go. Where the program is has been taken down.
     pub fn unmapping(&mut self, start: usize, end: usize) {
+        self.bring_back(start, end);
         self.split(start);
         self.split(end);
         let mut index = 0;
@@ -793,21 +793,20 @@ impl State {
             }
             self.unmapping.swap_remove(index);
             if !is_gone {
-                let Mapping { buffer, start, end, offset, protection } = mapping;
-                self.mapped(buffer, start, end - start, offset, protection);
+                self.keep(mapping);
             }
         }
     }
 
-    /// The program has given a range another protection.
+    /// The program has given a range another protection, which was brought back before.
     pub fn protected(&mut self, start: usize, end: usize, protection: i32) {
         self.split(start);
         self.split(end);
         for index in 0..self.mappings.len() {
-            if start <= self.mappings[index].start && self.mappings[index].end <= end {
-                self.mappings[index].protection = protection;
-                let mapping = self.mappings[index];
-                self.protect(&mapping, mapping.start, mapping.end);
+            let Mapping { start: first, end: last, buffer, offset, .. } = self.mappings[index];
+            if start <= first && last <= end {
+                self.mappings[index] = Mapping::new(first, last, buffer, offset, protection);
+                self.protect(index, first, last);
             }
         }
     }
@@ -817,15 +816,13 @@ impl State {
     pub fn join(&mut self, start: usize, end: usize) -> bool {
         // Of a range without bytes the mapping that it is in.
         let end = end.max(start + 1);
+        self.bring_back(start, end);
         let mut any = false;
-        for mapping in self.mappings.iter() {
-            if mapping.start < end && start < mapping.end {
-                any = true;
-                let (start, end) = (mapping.start.max(start), mapping.end.min(end));
-                let len = (end - start).next_multiple_of(PAGE);
-                // A call that fails leaves parts, and the move fails.
-                let _ = sys::protect(start, len, mapping.protection);
-            }
+        for mapping in self.mappings.iter_mut().filter(|mapping| mapping.overlaps(start, end)) {
+            any = true;
+            let (start, end) = (mapping.start.max(start), mapping.end.min(end));
+            // A call that fails leaves parts, and the move fails.
+            let _ = mapping.hold_for_call(start, end.next_multiple_of(PAGE));
         }
         any
     }
@@ -833,14 +830,17 @@ impl State {
     /// It was not: it is protected again.
     pub fn not_moved(&mut self, start: usize, end: usize) {
         let end = end.max(start + PAGE);
-        for mapping in self.mappings.iter() {
-            self.protect(mapping, start, end);
+        for index in 0..self.mappings.len() {
+            if self.mappings[index].overlaps(start, end) {
+                self.mappings[index].call_is_over();
+                self.protect(index, start, end);
+            }
         }
     }
 
     /// A range has moved, or is mapped there as well; what was at its new place is gone already.
     pub fn moved(&mut self, from: usize, end: usize, to: usize, to_end: usize, stays: bool) {
-        let known = self.mapping(from).copied();
+        let known = self.mapping(from).map(|index| self.mappings[index]);
         if from == end
             && let Some(mapping) = known
         {
@@ -852,6 +852,7 @@ impl State {
         self.split(end);
         let (mut index, mut rest) = (0, self.mappings.len());
         while index < rest {
+            self.mappings[index].call_is_over();
             let mapping = self.mappings[index];
             index += 1;
             if mapping.start < from || mapping.end > end {
@@ -862,15 +863,14 @@ impl State {
             let last = if mapping.end == end { to_end } else { to + (mapping.end - from) };
             let last = last.min(to_end);
             if stays {
-                self.protect(&mapping, mapping.start, mapping.end);
+                self.protect(index - 1, mapping.start, mapping.end);
                 if start < last {
                     let (buffer, offset) = (mapping.buffer, mapping.offset);
                     self.mapped(buffer, start, last - start, offset, mapping.protection);
                 }
             } else if start < last {
-                let moved = Mapping { start, end: last, ..mapping };
-                self.mappings[index - 1] = moved;
-                self.protect(&moved, start, last);
+                self.mappings[index - 1] = mapping.at(start, last);
+                self.protect(index - 1, start, last);
             } else {
                 index -= 1;
                 rest -= 1;
@@ -879,32 +879,35 @@ impl State {
         }
     }
 
-    fn mapping(&self, address: usize) -> Option<&Mapping> {
-        self.mappings.iter().find(|mapping| mapping.start <= address && address < mapping.end)
+    fn mapping(&self, address: usize) -> Option<usize> {
+        self.mappings.iter().position(|mapping| mapping.holds(address))
     }
 
     // --- accesses ------------------------------------------------------------------------------
 
-    /// A load or store has trapped.
+    /// A load or store has trapped: because of the protection of what is mapped there, or because
+    /// nothing is.
     pub fn fault(
         &mut self,
         address: usize,
+        is_mapped: bool,
         write: bool,
         registers: &Registers,
         again: bool,
     ) -> Fault {
         let needed = if write { Allowed::Write } else { Allowed::Read };
-        let Some(&mapping) = self.mapping(address) else {
+        let Some(index) = self.mapping(address) else {
             return Fault::NotOurs;
         };
-        if mapping.allowed() < needed {
+        let mapping = self.mappings[index];
+        if mapping.allowed() < needed || !is_mapped && !mapping.is_there(address) {
             return Fault::NotOurs;
         }
         let page = address & !(PAGE - 1);
         let (buffer, offset) = (mapping.buffer, mapping.offset_of(address));
         let in_brackets = self.buffers[buffer].allowed(mapping.offset_of(page)).0;
         if in_brackets >= needed {
-            return self.touched(&mapping, page, needed);
+            return self.touched(index, page, needed);
         }
         self.stop_sampling(buffer);
         if !again || !self.is_told(buffer, needed) {
@@ -918,7 +921,7 @@ impl State {
         let generation = self.buffers[buffer].generation;
         let Some(entry) = self.pages.entry(page, generation) else {
             // So many pages are open that one more does not matter.
-            return mapping.open(page, needed);
+            return self.open(index, page, needed);
         };
         entry.traps = entry.traps.saturating_add(1);
         if entry.traps > TRAPS {
@@ -931,14 +934,14 @@ impl State {
                 Some(known) => known,
                 None => (since, LEFT_OPEN),
             });
-            return mapping.open(page, allowed);
+            return self.open(index, page, allowed);
         }
         let hold =
             Hold { thread: sys::thread(), start: page, end: page + PAGE, allowed: needed, call: 0 };
         if !self.hold(hold) {
-            return mapping.open(page, needed);
+            return self.open(index, page, needed);
         }
-        match self.protect_page(&mapping, page) {
+        match self.protect_page(index, page) {
             Fault::Again => Fault::Step,
             other => other,
         }
@@ -954,7 +957,9 @@ impl State {
         holds.peek().is_none()
             || holds.any(|hold| {
                 hold.allowed >= needed
-                    && self.mapping(hold.start).is_some_and(|mapping| mapping.buffer == buffer)
+                    && self
+                        .mapping(hold.start)
+                        .is_some_and(|index| self.mappings[index].buffer == buffer)
             })
     }
 
@@ -975,31 +980,48 @@ impl State {
         self.holds.push(hold).is_some()
     }
 
-    /// Sets the protection of one page, which may have been left open.
-    fn protect_page(&mut self, mapping: &Mapping, page: usize) -> Fault {
+    /// Sets what may be done with one page, which may have been left open.
+    fn protect_page(&mut self, index: usize, page: usize) -> Fault {
+        let mapping = self.mappings[index];
         let generation = self.buffers[mapping.buffer].generation;
         let left_open = self.pages.open(page, generation);
-        let allowed = self.effective(mapping, page).0.max(left_open).min(mapping.allowed());
-        mapping.open(page, allowed)
+        let allowed = self.effective(&mapping, page).0.max(left_open).min(mapping.allowed());
+        self.open(index, page, allowed)
+    }
+
+    /// Sets it. Where the process can have no more mappings, so that it cannot be set for one page
+    /// alone, for all, and nobody knows what else is touched; where that fails, nothing of the buffer
+    /// is there.
+    fn open(&mut self, index: usize, page: usize, allowed: Allowed) -> Fault {
+        if self.allow(index, page, page + PAGE, allowed).is_ok() {
+            return Fault::Again;
+        }
+        let Mapping { start, end, buffer, .. } = self.mappings[index];
+        self.buffers[buffer].sample.stop();
+        match self.allow(index, start, end, allowed) {
+            Ok(_) => Fault::Again,
+            Err(_) => Fault::NotOurs,
+        }
     }
 
     /// A page is touched inside of a bracket: it is opened, and counted if that is wanted.
-    fn touched(&mut self, mapping: &Mapping, page: usize, needed: Allowed) -> Fault {
-        let generation = self.buffers[mapping.buffer].generation;
-        if self.buffers[mapping.buffer].sample.is_on() {
+    fn touched(&mut self, index: usize, page: usize, needed: Allowed) -> Fault {
+        let buffer = self.mappings[index].buffer;
+        let generation = self.buffers[buffer].generation;
+        if self.buffers[buffer].sample.is_on() {
             let entry = self.pages.entry(page, generation);
             let is_first = entry.as_ref().is_none_or(|entry| entry.open == Allowed::Nothing);
             if let Some(entry) = entry {
                 entry.open = entry.open.max(needed);
             }
-            let sample = &mut self.buffers[mapping.buffer].sample;
+            let sample = &mut self.buffers[buffer].sample;
             let held_back = sample.holds_back();
             sample.touch(needed, is_first);
             if sample.holds_back() != held_back {
-                self.apply(mapping.buffer);
+                self.apply(buffer);
             }
         }
-        self.protect_page(mapping, page)
+        self.protect_page(index, page)
     }
 
     /// Whether the access is explained by a call that failed before; if so, that is reported.
@@ -1067,12 +1089,11 @@ impl State {
             any = true;
             self.holds.swap_remove(index);
             for at in 0..self.mappings.len() {
-                let mapping = self.mappings[at];
-                if mapping.start < hold.end && hold.start < mapping.end {
+                if self.mappings[at].overlaps(hold.start, hold.end) {
                     if call == 0 {
-                        self.protect_page(&mapping, hold.start);
+                        self.protect_page(at, hold.start);
                     } else {
-                        self.protect(&mapping, hold.start, hold.end);
+                        self.protect(at, hold.start, hold.end);
                     }
                 }
             }
@@ -1102,10 +1123,10 @@ impl State {
             if !is_open {
                 let hold = Hold { thread: sys::thread(), start, end, allowed, call };
                 if self.hold(hold) {
-                    self.protect(&mapping, start, end);
+                    self.protect(at, start, end);
                 } else {
                     // It stays open until protections change.
-                    let _ = sys::protect(start, end - start, mapping.bits(allowed));
+                    let _ = self.allow(at, start, end, allowed.min(mapping.allowed()));
                 }
             }
         }
@@ -1113,7 +1134,8 @@ impl State {
 
     /// Opens for a call all of the mapping that has this address.
     pub fn open_whole(&mut self, call: u64, address: usize) {
-        if let Some(&mapping) = self.mapping(address) {
+        if let Some(index) = self.mapping(address) {
+            let mapping = self.mappings[index];
             self.open_for_call(call, mapping.start, mapping.end, mapping.allowed());
         }
     }
@@ -1154,26 +1176,5 @@ impl record::Buffer {
         let heaps: [&[u8]; 5] =
             [b"system", b"default_cma_region", b"linux,cma", b"reserved", b"videobuf2_dma_contig"];
         heaps.contains(&name)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_range_may_end_beyond_everything() {
-        let mapping = Mapping {
-            start: window::START,
-            end: window::START + 4 * PAGE,
-            buffer: 0,
-            offset: PAGE as u64,
-            protection: libc::PROT_READ,
-        };
-        assert_eq!(mapping.address_of(0), mapping.start);
-        assert_eq!(mapping.address_of(2 * PAGE as u64), mapping.start + PAGE);
-        for offset in [5 * PAGE as u64, u64::MAX - PAGE as u64 + 1, u64::MAX] {
-            assert_eq!(mapping.address_of(offset), mapping.end);
-        }
     }
 }

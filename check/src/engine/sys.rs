@@ -291,6 +291,20 @@ pub fn protect(address: usize, len: usize, protection: i32) -> Result {
     call(libc::SYS_mprotect, [address, len, protection as usize, 0, 0, 0])
 }
 
+/// Moves pages that belong to a buffer to another address, where they replace what is there.
+pub fn move_pages(from: usize, len: usize, to: usize) -> Result {
+    let flags = (libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED) as usize;
+    call(libc::SYS_mremap, [from, len, len, flags, to, 0])
+}
+
+/// Maps nothing where nothing is, so that nobody else does.
+pub fn reserve(address: usize, len: usize) -> Result {
+    let flags =
+        libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_FIXED_NOREPLACE;
+    let access = libc::PROT_NONE as usize;
+    call(libc::SYS_mmap, [address, len, access, flags as usize, usize::MAX, 0])
+}
+
 /// Copies bytes that are at an address of the program's; false if they cannot all be read.
 pub fn read_memory(address: usize, into: &mut [u8]) -> bool {
     read_some(address, into) == into.len()

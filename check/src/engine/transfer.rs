@@ -53,6 +53,8 @@ pub fn transfer(program: &Context, number: i64, args: [usize; 6]) -> isize {
         | libc::SYS_munlock
         | libc::SYS_mbind
         | libc::SYS_mmap => {
+            let (start, end) = (args[0], args[0].saturating_add(b));
+            lock::with(|state| state.bring_back(start, end));
             return plain(number, args);
         }
         _ => return any(program, number, args),
