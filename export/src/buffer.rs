@@ -610,7 +610,12 @@ impl Buffer {
         if mappings.faults() {
             // A fault does not tell a store from a load; what is written back does.
             let strayed = std::mem::take(&mut self.state().strayed);
-            return if strayed { self.take_stores(self.whole()) } else { Ok(()) };
+            if !strayed {
+                return Ok(());
+            }
+            self.take_stores(self.whole())?;
+            // What comes now, of another program too, faults and is found again.
+            return self.protect(self.whole());
         }
         let free = self.state().outside_of_brackets(self.whole(), Access::writes);
         for range in free {

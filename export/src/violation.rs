@@ -110,17 +110,18 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    /// Remembers an access to each page of `range`, of which only its first report counts.
+    /// Remembers an access to each page of `range`. Of each process that comes after another its first
+    /// report counts; what is remembered is the latest one's.
     pub(crate) fn stray(&mut self, owner: Owner, access: Access, range: Range) {
         for page in (range.start()..range.end()).step_by(Granule::PAGE.bytes() as usize) {
             match self.strays.get_mut(&page) {
-                Some((first, known)) => {
+                Some((last, known)) if [*last, Owner(0)].contains(&owner) || *last == Owner(0) => {
                     *known = known.union(access);
-                    if *first == Owner(0) {
-                        *first = owner;
+                    if *last == Owner(0) {
+                        *last = owner;
                     }
                 }
-                None => {
+                _ => {
                     self.count += 1;
                     self.strays.insert(page, (owner, access));
                 }

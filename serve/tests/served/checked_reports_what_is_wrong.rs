@@ -112,6 +112,21 @@ fn an_access_in_the_bracket_of_another_process() {
     other.sync(END | RW);
 }
 
+/// One after the other: each finds the page as the one before has left it.
+#[test]
+fn the_same_access_of_the_next_program() {
+    let Some((service, program)) = mapped() else { return };
+    program.store(3 * PAGE, b"stray");
+    assert_eq!(only_violation(&service)["pid"], program.pid());
+    let next = service.program();
+    next.maps(&service.cpu(HEAP, "b"), SIZE);
+    next.store(3 * PAGE, b"stray");
+    let violation = only_violation(&service);
+    assert!(violation["access"].as_str().unwrap().contains("write"), "{violation}");
+    assert_eq!(violation["pid"], next.pid());
+    assert_eq!(violation["offset"], 3 * PAGE);
+}
+
 #[test]
 fn an_access_outside_of_the_range() {
     let Some((service, program)) = mapped() else { return };
