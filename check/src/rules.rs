@@ -48,7 +48,8 @@ rules! {
          wrote last time, or half of it.",
         "Begin a bracket with DMA_BUF_SYNC_READ before the first load, and end it after the last.";
     OutsideWrite = "outside-write", Error,
-        "The CPU writes the buffer and no bracket is open: the device may never see the bytes.",
+        "The CPU writes the buffer and no bracket for writing is open: the device may never see the \
+         bytes.",
         "Begin a bracket with DMA_BUF_SYNC_WRITE before the first store, and end it after the last.";
     WriteInReadBracket = "write-in-read-bracket", Error,
         "The CPU writes in a bracket that was begun for reading: END will not write the bytes back.",

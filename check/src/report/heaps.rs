@@ -51,7 +51,8 @@ impl Heaps {
         heaps
     }
 
-    /// What was told since of these processes.
+    /// What was told since of these processes. Without a place in the code, one mistake is what one
+    /// process does to one buffer in one way: its first offset is told, and how often it was seen.
     pub fn end(&mut self, processes: &BTreeSet<u32>) -> Vec<Finding> {
         let mut findings: Vec<Finding> = Vec::new();
         for (told, count) in self.all() {
@@ -61,8 +62,16 @@ impl Heaps {
                 _ => 0,
             };
             let Some(rule) = rules::by_id(told.id).filter(|_| count > known) else { continue };
-            if processes.contains(&told.process) {
-                findings.push(told.finding(rule, count - known));
+            if !processes.contains(&told.process) {
+                continue;
+            }
+            let new = told.finding(rule, count - known);
+            match findings.iter_mut().find(|finding| is_same(finding, &new)) {
+                Some(finding) => {
+                    finding.count += new.count;
+                    finding.offset = finding.offset.min(new.offset);
+                }
+                None => findings.push(new),
             }
         }
         findings.sort_by_key(|finding| (finding.process, finding.buffer.inode, finding.offset));
@@ -106,6 +115,11 @@ impl Told {
             fix: rule.fix,
         }
     }
+}
+
+/// Whether it is the same mistake, at whatever offset.
+fn is_same(a: &Finding, b: &Finding) -> bool {
+    (a.id, a.engine, a.process, &a.buffer) == (b.id, b.engine, b.process, &b.buffer)
 }
 
 /// The rule of an access, by what it was and what was allowed.

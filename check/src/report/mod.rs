@@ -68,7 +68,7 @@ pub struct Finding {
 }
 
 /// What a finding is about.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Buffer {
     /// The name that the buffer was given; empty if it was given none.
     pub name: String,

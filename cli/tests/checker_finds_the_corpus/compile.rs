@@ -17,6 +17,7 @@ pub enum Error {
     Failed(String),
 }
 
+const C: &str = "-std=c11";
 const WARNINGS: [&str; 3] = ["-Wall", "-Wextra", "-Werror"];
 
 /// The command that runs a program, compiled where it has to be.
@@ -34,26 +35,31 @@ pub fn command(program: &Program) -> Result<Command, Error> {
             Ok(command)
         }
         "rs" => example(program),
-        "cpp" => compiled(program, "c++", "-std=c++20", &source),
-        _ => compiled(program, "cc", "-std=c11", &source),
+        "cpp" => compiled(program, "c++", &["-std=c++20"], &source),
+        _ => compiled(program, "cc", &[C], &source),
     }
+}
+
+/// The same program, in C, with all that it needs in it: no library can be preloaded into it.
+pub fn static_command(program: &Program) -> Result<Command, Error> {
+    compiled(program, "cc", &[C, "-static"], &folder().join(&program.file))
 }
 
 fn compiled(
     program: &Program,
     compiler: &'static str,
-    standard: &str,
+    options: &[&str],
     source: &Path,
 ) -> Result<Command, Error> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("corpus");
-    let output = folder.join(program.file.replace('.', "-"));
+    let output = folder.join(program.file.replace('.', "-") + &options[1..].concat());
     if !is_fresh(&output) {
         std::fs::create_dir_all(&folder).expect("a folder");
         // Other tests may make the same one: it appears when it is complete.
         let new = tempfile::Builder::new().tempdir_in(&folder).expect("a folder");
         let made = new.path().join("program");
         let mut command = Command::new(compiler);
-        command.args([standard, "-g", "-O0", "-pthread"]).args(WARNINGS);
+        command.args(options).args(["-g", "-O0", "-pthread"]).args(WARNINGS);
         run(compiler, command.arg("-o").arg(&made).arg(source))?;
         std::fs::rename(made, &output).expect("the same file system");
     }

@@ -8,6 +8,7 @@ mod program;
 mod run;
 #[path = "../common/service.rs"]
 mod service;
+mod static_programs;
 
 use std::collections::BTreeMap;
 

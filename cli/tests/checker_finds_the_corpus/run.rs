@@ -56,15 +56,24 @@ impl Exporter {
 
 /// What `dmabuf check --json` tells, as far as it matters here.
 #[derive(Deserialize)]
-struct Report {
-    findings: Vec<Finding>,
+pub struct Report {
+    pub findings: Vec<Finding>,
+    pub limits: Vec<String>,
 }
 
 #[derive(Deserialize)]
-struct Finding {
-    id: String,
+pub struct Finding {
+    pub id: String,
     count: u64,
+    pub buffer: Buffer,
+    pub offset: Option<u64>,
+    pub engine: String,
     place: Option<Place>,
+}
+
+#[derive(Deserialize)]
+pub struct Buffer {
+    pub exporter: String,
 }
 
 #[derive(Deserialize)]
@@ -156,7 +165,8 @@ fn differences(expected: &[Expected], exporter: &str, mut found: Vec<Found>) -> 
     differences
 }
 
-fn run(program: Command, buffer: &Path) -> Result<Output, String> {
+/// Runs it under the checker.
+pub fn run(program: Command, buffer: &Path) -> Result<Output, String> {
     let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
     // Unlike pipes, files have an end although a grandchild still holds them.
     let (stdout, stderr) = (folder.path().join("stdout"), folder.path().join("stderr"));

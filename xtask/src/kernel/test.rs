@@ -13,13 +13,17 @@ use crate::{
 /// The tests that load and unload the module: the first in a machine, and once.
 const FIRST: &str = "it_unloads_when_nothing_is_left";
 
-/// Runs each of the programs, and then, on every heap of the module's, the suite for exporters and the
-/// demo.
+/// The test whose programs give a reader of the module's findings something to read.
+const CHECKER: &str = "checker_finds_the_corpus";
+
+/// Runs each of the programs, and then `dmabuf check` on static ones, and, on every heap of the
+/// module's, the suite for exporters and the demo.
 const SCRIPT: &str = r#"
-    export DMABUF_MODULES=$1; dmabuf=$2; shift 2
+    export DMABUF_MODULES=$1; dmabuf=$2; checker=$3; shift 3
     for tests; do
         "$tests" --quiet --test-threads=1 || exit
     done
+    "$checker" --quiet in_buffers_of_the_modules_heap_that_checks || exit
     cd /dev/dma_heap || exit
     said=$("$dmabuf" conform $(ls | grep -vx system)) || { echo "$said"; exit 1; }
     echo "$said" | tail -n 1
@@ -47,6 +51,11 @@ pub fn test(kernel: Option<&str>) -> Result<()> {
     let modules = module.parent().context("a module is in a folder")?.to_path_buf();
 
     let mut programs = executables(announce(cargo("build").args(["--package", "dmabuf-cli"])))?;
+    let checker = ["--no-run", "--package", "dmabuf-cli", "--test", CHECKER];
+    let mut checker = executables(announce(cargo("test").args(checker)))?;
+    // Cargo names the command again.
+    checker.retain(|program| !programs.contains(program));
+    programs.extend(checker);
     let tests = ["--no-run", "--package", "dmabuf-kernel-tests", "--tests"];
     let tests = executables(announce(cargo("test").args(tests)))?;
     programs.insert(0, modules);
