@@ -3,8 +3,8 @@
 
 use super::sys::{self, PAGE, Pipe};
 
-/// How often each is copied, in turn: each time has to say the same, since a processor that does
-/// something else meanwhile makes any copy slow.
+/// How often each is copied, in turn. The quickest of each counts: a processor that does something else
+/// meanwhile makes any copy slow, and nothing makes one quick.
 const ROUNDS: usize = 8;
 /// A copy that takes so many times as long is not from the cache.
 const TIMES: u64 = 8;
@@ -14,13 +14,13 @@ const AT_LEAST: u64 = 8_000;
 /// Whether it is; false if that cannot be found out.
 pub fn is(page: usize) -> bool {
     let (Ok(pipe), Ok(own)) = (Pipe::new(), sys::allocate(PAGE)) else { return false };
-    let is_slower = |_| match (time(&pipe, own, own), time(&pipe, page, own)) {
-        (Some(cached), Some(this)) => this > AT_LEAST && this > TIMES * cached,
-        _ => false,
-    };
-    let is_uncached = (0..ROUNDS).all(is_slower);
+    let mut quickest = Some((u64::MAX, u64::MAX));
+    for _ in 0..ROUNDS {
+        let times = time(&pipe, own, own).zip(time(&pipe, page, own));
+        quickest = quickest.zip(times).map(|(a, b)| (a.0.min(b.0), a.1.min(b.1)));
+    }
     sys::release(own, PAGE);
-    is_uncached
+    quickest.is_some_and(|(cached, this)| this > AT_LEAST && this > TIMES * cached)
 }
 
 fn time(pipe: &Pipe, page: usize, own: usize) -> Option<u64> {
@@ -28,4 +28,62 @@ fn time(pipe: &Pipe, page: usize, own: usize) -> Option<u64> {
     let copied = pipe.write(page, PAGE);
     let time = sys::now().saturating_sub(start);
     (copied == Ok(PAGE) && pipe.read(own, PAGE) == Ok(PAGE)).then_some(time)
+}
+
+#[cfg(test)]
+#[allow(unsafe_code)]
+mod tests {
+    use std::fs::{self, File};
+    use std::os::fd::AsRawFd;
+    use std::path::PathBuf;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::{hint, thread};
+
+    use super::*;
+
+    #[test]
+    fn memory_is_cached_however_busy_the_machine_is() {
+        sys::prepare_once();
+        let page = sys::allocate(PAGE).unwrap();
+        let is_over = AtomicBool::new(false);
+        let keep_busy = || {
+            while !is_over.load(Ordering::Relaxed) {
+                hint::spin_loop();
+            }
+        };
+        thread::scope(|scope| {
+            (0..8).for_each(|_| drop(scope.spawn(keep_busy)));
+            let found = (0..10000).filter(|_| is(page)).count();
+            is_over.store(true, Ordering::Relaxed);
+            assert_eq!(found, 0);
+        });
+        sys::release(page, PAGE);
+    }
+
+    /// In the virtual machine, where the kernel's exporters have ordinary memory.
+    #[test]
+    fn registers_of_a_device_are_not() {
+        sys::prepare_once();
+        let Some(registers) = educational_device() else {
+            eprintln!("skipped: there is no device `edu` of QEMU's, whose registers may be read");
+            return;
+        };
+        let file = File::options().read(true).write(true).open(registers).unwrap();
+        let (access, fd) = (libc::PROT_READ | libc::PROT_WRITE, file.as_raw_fd());
+        // SAFETY: A new mapping, at an address of the kernel's choice.
+        let page =
+            unsafe { libc::mmap(std::ptr::null_mut(), PAGE, access, libc::MAP_SHARED, fd, 0) };
+        assert_ne!(page, libc::MAP_FAILED, "{}", std::io::Error::last_os_error());
+        assert!((0..20).all(|_| is(page as usize)), "each time");
+    }
+
+    fn educational_device() -> Option<PathBuf> {
+        let devices = fs::read_dir("/sys/bus/pci/devices").ok()?;
+        let devices = devices.filter_map(|device| Some(device.ok()?.path()));
+        let is = |device: &PathBuf, file, id| {
+            fs::read_to_string(device.join(file)).is_ok_and(|text| text.trim() == id)
+        };
+        let mut edu = devices.filter(|at| is(at, "vendor", "0x1234") && is(at, "device", "0x11e8"));
+        edu.next().map(|device| device.join("resource0"))
+    }
 }

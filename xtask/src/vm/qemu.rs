@@ -134,6 +134,8 @@ impl Machine<'_> {
         command.args(["-smp", "2", "-m", &self.memory.to_string()]);
         command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
         command.args(["-device", "virtio-gpu-pci"]);
+        // Memory that is slow to load from: its registers.
+        command.args(["-device", "edu"]);
         command.args([
             "-fsdev",
             "local,id=host,path=/,security_model=none,readonly=on,multidevs=remap",
