@@ -27,6 +27,8 @@ pub struct Header {
     pub next: AtomicU64,
     /// Records for which there was no room.
     pub lost: AtomicU64,
+    /// How often the engine has started, in a process or in what one executed.
+    pub started: AtomicU64,
 }
 
 /// What every record begins with.

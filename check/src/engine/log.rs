@@ -64,6 +64,13 @@ impl Log {
         }
     }
 
+    /// The engine has started here.
+    pub fn started(&self) {
+        if let Some(header) = self.header() {
+            header.started.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// From here on this process writes records of its own.
     pub fn start_anew(&mut self) {
         self.seen.clear();

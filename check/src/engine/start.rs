@@ -168,6 +168,7 @@ fn start(record: &[u8], margin: usize) -> Result<(), Errno> {
     signal::install()?;
     let program = lock::with(|state| filter::first(&state.code));
     program.map_or(Ok(0), |program| sys::install_filter(program.instructions()))?;
+    lock::with(|state| state.log.started());
     Ok(())
 }
 

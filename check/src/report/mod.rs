@@ -31,6 +31,9 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// What could not be looked into, in sentences.
     pub limits: Vec<String>,
+    /// Whether the engine has started in any program.
+    #[serde(skip)]
+    pub has_started: bool,
     /// The processes that something was recorded of.
     #[serde(skip)]
     pub processes: BTreeSet<u32>,
@@ -149,7 +152,7 @@ impl Report {
     fn since(bytes: &[u8], before: &HashMap<usize, u64>) -> io::Result<Report> {
         let (records, lost) = records(bytes)?;
         let mut symbols = Symbols::default();
-        let mut report = Report::default();
+        let mut report = Report { has_started: read::started(bytes) > 0, ..Report::default() };
         let mut known: HashMap<Key, usize> = HashMap::new();
         for (at, record) in &records {
             report.processes.insert(record.process());

@@ -66,6 +66,11 @@ pub fn contents(file: &File) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// How often the engine has started.
+pub fn started(bytes: &[u8]) -> u64 {
+    word(bytes, 3)
+}
+
 /// All records, and how many there was no room for.
 pub fn records(bytes: &[u8]) -> io::Result<(Vec<At<'_>>, u64)> {
     if word(bytes, 0) != MAGIC {

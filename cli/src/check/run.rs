@@ -12,9 +12,11 @@ use anyhow::{Context, Result, ensure};
 use dmabuf_check::elf;
 use dmabuf_check::engine::{LIBRARY, RECORD};
 use dmabuf_check::report::{self, Heaps, Report};
+use rustix::fs::StatVfsMountFlags;
 use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
+use tempfile::TempDir;
 
 /// The engine, as the library that is preloaded.
 const ENGINE: &[u8] = include_bytes!(env!("DMABUF_CHECK_PRELOAD"));
@@ -22,7 +24,7 @@ const ENGINE: &[u8] = include_bytes!(env!("DMABUF_CHECK_PRELOAD"));
 /// Runs the program to its end; with `quiet_stdout` it writes to stderr what it writes to stdout.
 pub fn run(program: &[OsString], quiet_stdout: bool) -> Result<(ExitStatus, Report)> {
     ensure!(!ENGINE.is_empty(), "the checker runs on x86-64 alone");
-    let folder = tempfile::Builder::new().prefix("dmabuf-check-").tempdir()?;
+    let folder = folder()?;
     let (library, record) = (folder.path().join(LIBRARY), folder.path().join(RECORD));
     fs::write(&library, ENGINE)?;
     report::create(&record).with_context(|| format!("cannot create {}", record.display()))?;
@@ -45,16 +47,35 @@ pub fn run(program: &[OsString], quiet_stdout: bool) -> Result<(ExitStatus, Repo
     report.processes.insert(process);
     let of_heaps = heaps.end(&report.processes);
     report.add(of_heaps);
-    if let Some(path) = find(name)
-        && !reach(&path).can_be_preloaded()
-    {
+    let path = find(name).unwrap_or_else(|| name.into());
+    if !reach(&path).can_be_preloaded() {
         report.limits.push(format!(
             "no library can be preloaded into {}: only what it does to buffers of heaps that check \
              was looked at (heap `checked` of `dmabuf serve` or of the kernel module)",
             path.display()
         ));
+    } else {
+        ensure!(
+            report.has_started,
+            "{} was not looked at: the checker's library was not loaded into it, or could not start \
+             there, and what was said above says why",
+            path.display()
+        );
     }
     Ok((status, report))
+}
+
+/// A new folder for the library and the record.
+fn folder() -> Result<TempDir> {
+    let folder = tempfile::Builder::new().prefix("dmabuf-check-").tempdir();
+    let folder = folder.context("cannot make a folder for the checker's library; TMPDIR says where")?;
+    let flags = rustix::fs::statvfs(folder.path())?.f_flag;
+    ensure!(
+        !flags.contains(StatVfsMountFlags::NOEXEC),
+        "no library can be loaded from {}, which is mounted noexec; TMPDIR says where",
+        folder.path().display()
+    );
+    Ok(folder)
 }
 
 /// What kind of program it is.
