@@ -22,7 +22,7 @@ fn conform(arguments: impl FnOnce(&mut Command)) -> Output {
 
 #[test]
 fn served_heaps_behave_as_dma_bufs_or_as_files_that_have_to() {
-    let Some(service) = Service::start() else { return };
+    let Some(service) = Service::start(tempfile::tempdir().unwrap()) else { return };
     let output = conform(|command| {
         command.arg("--json").args(HEAPS.map(|heap| service.heap(heap)));
     });
@@ -48,7 +48,7 @@ fn served_heaps_behave_as_dma_bufs_or_as_files_that_have_to() {
 
 #[test]
 fn a_check_that_ends_in_a_signal_is_an_answer() {
-    let Some(service) = Service::start() else { return };
+    let Some(service) = Service::start(tempfile::tempdir().unwrap()) else { return };
     let output = conform(|command| {
         command.arg(service.heap("bounce")).args([
             "--only",
@@ -67,7 +67,7 @@ fn a_check_that_ends_in_a_signal_is_an_answer() {
 
 #[test]
 fn documents_get_the_same_table() {
-    let Some(service) = Service::start() else { return };
+    let Some(service) = Service::start(tempfile::tempdir().unwrap()) else { return };
     let output = conform(|command| {
         command.arg(service.heap("checked")).args(["--markdown", "--only", "name."]);
     });
@@ -93,7 +93,7 @@ fn what_is_no_exporter_is_refused() {
 
 #[test]
 fn random_calls_have_the_same_answers_on_every_heap() {
-    let Some(service) = Service::start() else { return };
+    let Some(service) = Service::start(tempfile::tempdir().unwrap()) else { return };
     let output = conform(|command| {
         let mappable = ["coherent", "bounce", "tracked", "checked"];
         command.args(["--compare", "5"]).args(mappable.map(|heap| service.heap(heap)));

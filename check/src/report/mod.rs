@@ -302,6 +302,12 @@ fn sentence(limit: &record::Limit) -> String {
     }
 }
 
+/// A path as seen from `root`, if it is below it.
+fn below<'a>(root: &Path, path: &'a str) -> &'a Path {
+    let path = Path::new(path);
+    path.strip_prefix(root).unwrap_or(path)
+}
+
 /// The text before the first NUL.
 fn name(bytes: &[u8]) -> String {
     let len = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());

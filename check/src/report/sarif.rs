@@ -4,11 +4,12 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{Finding, Frame, Report};
+use super::{Finding, Frame, Report, below};
 use crate::rules::{ALL, Severity};
 
-/// The document. Paths below `root` are told relative to it, as code hosts want them.
-pub fn document(report: &Report, root: &Path) -> Value {
+/// The document. Paths below `root` are told relative to it, and every result has a place, as code
+/// hosts want them: where nobody can tell another, that is the program.
+pub fn document(report: &Report, program: &Path, root: &Path) -> Value {
     let rules: Vec<_> = ALL
         .iter()
         .map(|rule| {
@@ -20,7 +21,8 @@ pub fn document(report: &Report, root: &Path) -> Value {
             })
         })
         .collect();
-    let results: Vec<_> = report.findings.iter().map(|finding| result(finding, root)).collect();
+    let results: Vec<_> =
+        report.findings.iter().map(|finding| result(finding, program, root)).collect();
     json!({
         "$schema": "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json",
         "version": "2.1.0",
@@ -42,7 +44,7 @@ fn level(severity: Severity) -> &'static str {
     }
 }
 
-fn result(finding: &Finding, root: &Path) -> Value {
+fn result(finding: &Finding, program: &Path, root: &Path) -> Value {
     let rule = ALL.iter().position(|rule| rule.id == finding.id);
     let mut result = json!({
         "ruleId": finding.id,
@@ -55,9 +57,9 @@ fn result(finding: &Finding, root: &Path) -> Value {
             "exporter": finding.buffer.exporter,
         },
     });
-    if let Some(location) = finding.place.as_ref().and_then(|place| location(place, root)) {
-        result["locations"] = json!([location]);
-    }
+    let place = finding.place.as_ref().and_then(|place| location(place, root));
+    let program = || json!({ "physicalLocation": artifact(&program.to_string_lossy(), root) });
+    result["locations"] = json!([place.unwrap_or_else(program)]);
     let frames: Vec<_> = finding
         .backtrace
         .iter()
@@ -69,13 +71,10 @@ fn result(finding: &Finding, root: &Path) -> Value {
     result
 }
 
+/// In a source file, or else in a program or library.
 fn location(frame: &Frame, root: &Path) -> Option<Value> {
-    let file = Path::new(frame.file.as_deref()?);
-    let uri = match file.strip_prefix(root) {
-        Ok(relative) => encode(&relative.to_string_lossy()),
-        Err(_) => format!("file://{}", encode(&file.to_string_lossy())),
-    };
-    let mut location = json!({ "physicalLocation": { "artifactLocation": { "uri": uri } } });
+    let file = frame.file.as_deref().or(frame.object.as_deref())?;
+    let mut location = json!({ "physicalLocation": artifact(file, root) });
     if let Some(line) = frame.line {
         location["physicalLocation"]["region"] = json!({ "startLine": line });
     }
@@ -83,6 +82,18 @@ fn location(frame: &Frame, root: &Path) -> Option<Value> {
         location["logicalLocations"] = json!([{ "fullyQualifiedName": function }]);
     }
     Some(location)
+}
+
+/// A file: of the sources, which are wherever the reader has them, or of this machine.
+fn artifact(file: &str, root: &Path) -> Value {
+    let path = below(root, file);
+    let uri = encode(&path.to_string_lossy());
+    if path.is_absolute() {
+        json!({ "artifactLocation": { "uri": format!("file://{uri}") } })
+    } else {
+        let uri = uri.strip_prefix("./").unwrap_or(&uri);
+        json!({ "artifactLocation": { "uri": uri, "uriBaseId": "%SRCROOT%" } })
+    }
 }
 
 /// A path as a part of a URI: RFC 3986.
@@ -113,5 +124,8 @@ mod tests {
         let elsewhere = location(&frame, Path::new("/other")).unwrap();
         let uri = &elsewhere["physicalLocation"]["artifactLocation"]["uri"];
         assert_eq!(uri, "file:///src/my%20app/draw.c");
+        let artifact = artifact("./draw.c", Path::new("/src"));
+        let expected = json!({ "uri": "draw.c", "uriBaseId": "%SRCROOT%" });
+        assert_eq!(artifact["artifactLocation"], expected);
     }
 }

@@ -1,8 +1,9 @@
 //! Findings for people.
 
 use std::fmt::Write;
+use std::path::Path;
 
-use super::{Finding, Frame, Report, Severity};
+use super::{Finding, Frame, Report, Severity, below};
 
 /// How words are told apart; by nothing, unless somebody says by which escape sequences.
 #[derive(Clone, Copy, Default)]
@@ -23,13 +24,15 @@ pub struct Text<'a> {
     pub report: &'a Report,
     /// How.
     pub style: Style,
+    /// Paths below it are told relative to it.
+    pub root: &'a Path,
 }
 
 impl std::fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Text { report, style } = self;
+        let Text { report, style, root } = self;
         for finding in &report.findings {
-            f.write_str(&tell(finding, style))?;
+            f.write_str(&tell(finding, style, root))?;
         }
         for limit in &report.limits {
             writeln!(f, "{}note:{} {limit}", style.note, style.end)?;
@@ -55,7 +58,7 @@ fn several(count: usize, one: &str, more: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { more })
 }
 
-fn tell(finding: &Finding, style: &Style) -> String {
+fn tell(finding: &Finding, style: &Style, root: &Path) -> String {
     let colour = match finding.severity {
         Severity::Error => style.error,
         Severity::Note | Severity::Performance => style.note,
@@ -71,13 +74,13 @@ fn tell(finding: &Finding, style: &Style) -> String {
         if finding.count > 1 { format!(", {} times", finding.count) } else { String::new() }
     );
     if let Some(place) = &finding.place {
-        let _ = writeln!(text, "  at {strong}{}{end}", place_of(place));
+        let _ = writeln!(text, "  at {strong}{}{end}", place_of(place, root));
     }
     let _ = writeln!(text, "  {}", finding.explanation);
     let _ = writeln!(text, "  {strong}fix:{end} {}", finding.fix);
     let _ = writeln!(text, "  {}", about(finding));
     for frame in &finding.backtrace {
-        let _ = writeln!(text, "    {}", place_of(frame));
+        let _ = writeln!(text, "    {}", place_of(frame, root));
     }
     text.push('\n');
     text
@@ -104,11 +107,12 @@ fn about(finding: &Finding) -> String {
 }
 
 /// A place as editors understand it.
-fn place_of(frame: &Frame) -> String {
+fn place_of(frame: &Frame, root: &Path) -> String {
     let function = frame.function.as_deref().unwrap_or("?");
+    let below = |path| below(root, path).display();
     match (&frame.file, frame.line, &frame.object) {
-        (Some(file), Some(line), _) => format!("{file}:{line} in {function}"),
-        (_, _, Some(object)) => format!("{object}+{:#x} in {function}", frame.address),
+        (Some(file), Some(line), _) => format!("{}:{line} in {function}", below(file)),
+        (_, _, Some(object)) => format!("{}+{:#x} in {function}", below(object), frame.address),
         _ => format!("{:#x}", frame.address),
     }
 }

@@ -4,7 +4,7 @@ mod run;
 
 use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -51,8 +51,10 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     report.suppress(&options.suppress);
     // As a shell tells the death by a signal.
     let status = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)) as u8;
+    let root = std::env::current_dir()?;
     if let Some(file) = &options.sarif {
-        let document = sarif::document(&report, &std::env::current_dir()?);
+        let program = Path::new(&options.program[0]);
+        let document = sarif::document(&report, program, &root);
         std::fs::write(file, serde_json::to_string_pretty(&document)? + "\n")
             .with_context(|| format!("cannot write {}", file.display()))?;
     }
@@ -63,7 +65,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         let document = Document { program, status, findings, limits };
         print(&(serde_json::to_string_pretty(&document)? + "\n"))?;
     } else {
-        anstream::eprint!("{}", Text { report: &report, style: STYLE });
+        anstream::eprint!("{}", Text { report: &report, style: STYLE, root: &root });
     }
     let has_errors = report.has_errors();
     Ok(ExitCode::from(if has_errors { options.error_exit_code } else { status }))

@@ -68,7 +68,8 @@ pub fn run(program: &[OsString], quiet_stdout: bool) -> Result<(ExitStatus, Repo
 /// A new folder for the library and the record.
 fn folder() -> Result<TempDir> {
     let folder = tempfile::Builder::new().prefix("dmabuf-check-").tempdir();
-    let folder = folder.context("cannot make a folder for the checker's library; TMPDIR says where")?;
+    let folder =
+        folder.context("cannot make a folder for the checker's library; TMPDIR says where")?;
     let flags = rustix::fs::statvfs(folder.path())?.f_flag;
     ensure!(
         !flags.contains(StatVfsMountFlags::NOEXEC),

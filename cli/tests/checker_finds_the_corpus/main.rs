@@ -18,7 +18,7 @@ use service::Service;
 
 #[test]
 fn in_buffers_of_a_served_heap() {
-    let Some(service) = Service::start() else { return };
+    let Some(service) = Service::start(tempfile::tempdir().unwrap()) else { return };
     look_at_all(&Exporter::Served(service.heap("bounce")));
 }
 

@@ -29,7 +29,7 @@ const ENGINES: [&str; 2] = ["serve", "module"];
 
 #[test]
 fn in_buffers_of_the_services_heap_that_checks() {
-    let Some(service) = Service::start() else { return };
+    let Some(service) = Service::start(tempfile::tempdir().unwrap()) else { return };
     look_at_all(0, &service.heap("checked"));
 }
 

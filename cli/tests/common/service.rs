@@ -5,19 +5,19 @@ use std::path::PathBuf;
 use std::process::{Child, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
 
 use crate::common::dmabuf;
 
 /// A service that ends with the test.
 pub struct Service {
     process: Child,
-    folder: tempfile::TempDir,
+    folder: TempDir,
 }
 
 impl Service {
-    /// `None`, and it is said, where FUSE cannot be used.
-    pub fn start() -> Option<Service> {
-        let folder = tempfile::tempdir().expect("a folder");
+    /// In this folder; `None`, and it is said, where FUSE cannot be used.
+    pub fn start(folder: TempDir) -> Option<Service> {
         let mut serve = dmabuf();
         serve.arg("serve").arg(folder.path()).arg("--exit-with-parent").stdout(Stdio::piped());
         let mut process = serve.spawn().expect("the binary runs");
