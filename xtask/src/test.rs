@@ -138,9 +138,15 @@ fn tests(options: &Options) -> Result<Outcome> {
     if let Err(reason) = apt::ensure("fusermount3", &["fuse3"]) {
         println!("    tests that mount as a plain user cannot run: {reason}");
     }
-    for (program, package) in [("c++", "g++"), ("/usr/bin/python3", "python3")] {
+    for (program, package) in [
+        ("c++", "g++"),
+        ("/usr/bin/python3", "python3"),
+        ("make", "make"),
+        ("cmake", "cmake"),
+        ("meson", "meson"),
+    ] {
         if let Err(reason) = apt::ensure(program, &[package]) {
-            println!("    programs of the checker's corpus cannot run: {reason}");
+            println!("    not all tests of the checker can run: {reason}");
         }
     }
     let folder = tempfile::Builder::new().prefix("dmabuf-test-").tempdir()?;

@@ -12,7 +12,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 use serde::Serialize;
 
@@ -302,10 +302,19 @@ fn sentence(limit: &record::Limit) -> String {
     }
 }
 
-/// A path as seen from `root`, if it is below it.
-fn below<'a>(root: &Path, path: &'a str) -> &'a Path {
-    let path = Path::new(path);
-    path.strip_prefix(root).unwrap_or(path)
+/// A path as seen from `root`, if it is below it. Compilers that run in a build folder name sources by
+/// way of that.
+fn below(root: &Path, path: &str) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for component in Path::new(path).components() {
+        let is_name = matches!(plain.components().next_back(), Some(Component::Normal(_)));
+        if component == Component::ParentDir && is_name {
+            plain.pop();
+        } else if component != Component::CurDir {
+            plain.push(component);
+        }
+    }
+    plain.strip_prefix(root).map(Path::to_path_buf).unwrap_or(plain)
 }
 
 /// The text before the first NUL.

@@ -91,7 +91,6 @@ fn artifact(file: &str, root: &Path) -> Value {
     if path.is_absolute() {
         json!({ "artifactLocation": { "uri": format!("file://{uri}") } })
     } else {
-        let uri = uri.strip_prefix("./").unwrap_or(&uri);
         json!({ "artifactLocation": { "uri": uri, "uriBaseId": "%SRCROOT%" } })
     }
 }
@@ -124,8 +123,10 @@ mod tests {
         let elsewhere = location(&frame, Path::new("/other")).unwrap();
         let uri = &elsewhere["physicalLocation"]["artifactLocation"]["uri"];
         assert_eq!(uri, "file:///src/my%20app/draw.c");
-        let artifact = artifact("./draw.c", Path::new("/src"));
-        let expected = json!({ "uri": "draw.c", "uriBaseId": "%SRCROOT%" });
-        assert_eq!(artifact["artifactLocation"], expected);
+        for path in ["./draw.c", "/src/build/../draw.c"] {
+            let artifact = artifact(path, Path::new("/src"));
+            let expected = json!({ "uri": "draw.c", "uriBaseId": "%SRCROOT%" });
+            assert_eq!(artifact["artifactLocation"], expected);
+        }
     }
 }

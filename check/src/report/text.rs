@@ -109,7 +109,7 @@ fn about(finding: &Finding) -> String {
 /// A place as editors understand it.
 fn place_of(frame: &Frame, root: &Path) -> String {
     let function = frame.function.as_deref().unwrap_or("?");
-    let below = |path| below(root, path).display();
+    let below = |path| below(root, path).display().to_string();
     match (&frame.file, frame.line, &frame.object) {
         (Some(file), Some(line), _) => format!("{}:{line} in {function}", below(file)),
         (_, _, Some(object)) => format!("{}+{:#x} in {function}", below(object), frame.address),
