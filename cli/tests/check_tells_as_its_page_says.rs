@@ -116,7 +116,8 @@ fn json_has_the_fields_that_the_page_names() {
         keys
     };
     assert_eq!(keys(&document), ["findings", "limits", "program", "status"]);
-    assert_eq!((&document["status"], &document["limits"]), (&json!(0), &json!([])));
+    assert_eq!(document["status"], 0);
+    assert!(document["limits"].is_array());
     let [finding] = &document["findings"].as_array().unwrap()[..] else { panic!("{document:#}") };
     let all = "backtrace buffer count engine explanation fix id offset place process severity \
                since_end_ns thread";

@@ -194,8 +194,13 @@ impl Buffer {
     /// is nothing for those who answer faults.
     pub fn look_for_strays(&self) {
         let _bracket = self.bracket();
+        let strayed = self.state().strayed;
         // What is not found now is found when the next bracket begins.
-        let _ = self.take_strays();
+        let taken = self.take_strays();
+        if strayed && self.inner.mappings.faults() {
+            // What comes now, of another program too, faults and is found again.
+            let _ = taken.and_then(|()| self.protect(self.whole()));
+        }
     }
 
     /// What happened so far. In a checked buffer, stores that are found by looking are looked for, as
@@ -610,12 +615,7 @@ impl Buffer {
         if mappings.faults() {
             // A fault does not tell a store from a load; what is written back does.
             let strayed = std::mem::take(&mut self.state().strayed);
-            if !strayed {
-                return Ok(());
-            }
-            self.take_stores(self.whole())?;
-            // What comes now, of another program too, faults and is found again.
-            return self.protect(self.whole());
+            return if strayed { self.take_stores(self.whole()) } else { Ok(()) };
         }
         let free = self.state().outside_of_brackets(self.whole(), Access::writes);
         for range in free {

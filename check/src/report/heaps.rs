@@ -2,13 +2,18 @@
 //! process, buffer and offset, found by page faults, but no place in the code.
 //!
 //! The service tells in `stats.json` of its mounts, the kernel module by lines of its device
-//! (`dmabuf_uapi::DMABUF_DEVICE`). Neither need be there.
+//! (`dmabuf_uapi::DMABUF_DEVICE`). Neither need be there. A service that does not answer keeps whoever
+//! reads its files from ending, so another process reads them.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Read};
+use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use dmabuf_uapi::{DmabufEvent, DmabufRecord};
 use serde::Deserialize;
@@ -16,10 +21,15 @@ use serde::Deserialize;
 use super::{Buffer, Finding};
 use crate::rules::{self, Rule};
 
+/// How long a service may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// Both, from the beginning of a run to its end.
 pub struct Heaps {
     device: Option<File>,
     mounts: Vec<PathBuf>,
+    /// Those that did not answer, which are not asked again.
+    silent: Vec<PathBuf>,
     /// How often something was told before.
     before: HashMap<Told, u64>,
 }
@@ -45,8 +55,8 @@ impl Heaps {
             .open(dmabuf_uapi::DMABUF_DEVICE)
             .ok();
         let mounts = fs::read_to_string("/proc/self/mounts").map(|text| mounts(&text));
-        let mut heaps =
-            Heaps { device, mounts: mounts.unwrap_or_default(), before: HashMap::new() };
+        let mounts = mounts.unwrap_or_default();
+        let mut heaps = Heaps { device, mounts, silent: Vec::new(), before: HashMap::new() };
         heaps.before = heaps.all();
         heaps
     }
@@ -78,12 +88,28 @@ impl Heaps {
         findings
     }
 
+    /// What could not be looked into, in sentences.
+    pub fn limits(&self) -> Vec<String> {
+        let sentence = |mount: &PathBuf| {
+            format!("the service at {} does not answer: what it sees is not told", mount.display())
+        };
+        self.silent.iter().map(sentence).collect()
+    }
+
     /// All that is told, and how often.
     fn all(&mut self) -> HashMap<Told, u64> {
         let mut all = HashMap::new();
-        for mount in &self.mounts {
-            for (told, count) in of_service(mount) {
-                *all.entry(told).or_default() += count;
+        for mount in std::mem::take(&mut self.mounts) {
+            match read_in_time(&mount.join("stats.json"), PATIENCE) {
+                Ok(stats) => {
+                    for (told, count) in of_service(&stats) {
+                        *all.entry(told).or_default() += count;
+                    }
+                    self.mounts.push(mount);
+                }
+                Err(error) if error.kind() == ErrorKind::TimedOut => self.silent.push(mount),
+                // It has gone, or is another user's.
+                Err(_) => {}
             }
         }
         if let Some(device) = &mut self.device {
@@ -184,10 +210,35 @@ struct Violation {
     count: u64,
 }
 
-/// A service that has gone, or is of another version, tells nothing.
-fn of_service(mount: &Path) -> Vec<(Told, u64)> {
-    let stats = fs::read(mount.join("stats.json")).ok();
-    let stats = stats.and_then(|bytes| serde_json::from_slice::<Stats>(&bytes).ok());
+/// Has another process read a file. One that waits for a service cannot even be killed, and is left
+/// behind until the service is gone.
+fn read_in_time(file: &Path, patience: Duration) -> io::Result<Vec<u8>> {
+    let mut cat = Command::new("cat");
+    cat.arg(file).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut reader = cat.spawn()?;
+    let output = reader.stdout.take();
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let read = output.map_or(Ok(0), |mut output| output.read_to_end(&mut bytes));
+        // Nobody may wait any more.
+        let _ = sender.send(read.map(|_| bytes));
+    });
+    match receiver.recv_timeout(patience) {
+        Ok(read) => {
+            reader.wait()?;
+            read
+        }
+        Err(_) => {
+            reader.kill()?;
+            Err(ErrorKind::TimedOut.into())
+        }
+    }
+}
+
+/// A service that is of another version tells nothing.
+fn of_service(stats: &[u8]) -> Vec<(Told, u64)> {
+    let stats = serde_json::from_slice::<Stats>(stats).ok();
     let mut all = Vec::new();
     for buffer in stats.into_iter().flat_map(|stats| stats.buffers) {
         for violation in buffer.violations {
@@ -261,6 +312,19 @@ mod tests {
         let line = "pid=9 comm=a heap=checked inode=1 name= offset=0x0 mistake=end-other-range";
         assert_eq!(of_line(line).unwrap().id, "end-without-start");
         assert_eq!(of_line("something else"), None);
+    }
+
+    #[test]
+    fn who_does_not_answer_is_not_waited_for() {
+        let folder = std::env::temp_dir().join(format!("dmabuf-silent-{}", std::process::id()));
+        fs::create_dir(&folder).unwrap();
+        let [file, silent] = ["file", "silent"].map(|name| folder.join(name));
+        fs::write(&file, "words").unwrap();
+        assert!(Command::new("mkfifo").arg(&silent).status().unwrap().success());
+        assert_eq!(read_in_time(&file, PATIENCE).unwrap(), b"words");
+        let error = read_in_time(&silent, Duration::from_millis(1)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]

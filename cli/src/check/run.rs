@@ -47,6 +47,7 @@ pub fn run(program: &[OsString], quiet_stdout: bool) -> Result<(ExitStatus, Repo
     report.processes.insert(process);
     let of_heaps = heaps.end(&report.processes);
     report.add(of_heaps);
+    report.limits.extend(heaps.limits());
     let path = find(name).unwrap_or_else(|| name.into());
     if !reach(&path).can_be_preloaded() {
         report.limits.push(format!(

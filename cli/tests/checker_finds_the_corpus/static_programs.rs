@@ -57,8 +57,8 @@ fn look_at_all(engine: usize, heap: &Path) {
         assert_eq!((by.as_str(), found.as_str()), (ENGINES[engine], ids[engine]), "{name}");
         assert_eq!(*at, offset, "{name}");
         assert_eq!(buffer.exporter, "checked", "{name}");
-        let [limit] = &report.limits[..] else { panic!("{name}: {:?}", report.limits) };
-        assert!(limit.contains("no library can be preloaded into"), "{limit}");
+        let is_said = |limit: &String| limit.starts_with("no library can be preloaded into");
+        assert!(report.limits.iter().any(is_said), "{name}: {:?}", report.limits);
         let Some(report) = self::report(twin, heap) else { return };
         assert!(report.findings.is_empty(), "{}: {}", twin.file, report.findings[0].id);
     }
