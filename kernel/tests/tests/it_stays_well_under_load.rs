@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use rustix::process::Signal;
 
 /// Memory that is left when it is short.
-const LEFT: usize = 24 << 20;
+const LEFT: usize = 48 << 20;
 
 /// A number that is as good as random, from the last one.
 fn next(state: &mut u64) -> usize {
