@@ -11,7 +11,7 @@ use super::brackets::{Direction, Range};
 use super::signal::{self, Context, MASK};
 use super::state::Kind;
 use super::sys::{self, Action, Errno, PAGE};
-use super::{execute, identify, lock, start, uncached, window};
+use super::{execute, identify, lock, start, transfer, uncached, window};
 
 /// Carries out a call, and returns what the kernel would have.
 pub fn carry_out(number: i64, program: &mut Context) -> isize {
@@ -47,7 +47,7 @@ pub fn carry_out(number: i64, program: &mut Context) -> isize {
             lock::with(|state| state.asynchronous = true);
             plain(number, args)
         }
-        _ => super::transfer::transfer(program, number, args),
+        _ => transfer::transfer(program, number, args),
     }
 }
 
@@ -246,27 +246,43 @@ fn unmap(program: &Context, args: [usize; 6]) -> isize {
     replace(program, address, len, || plain(libc::SYS_munmap, args))
 }
 
+/// As the kernel does it: in the order of addresses, up to what cannot be protected.
 #[inline(never)]
 fn protect(number: i64, args: [usize; 6]) -> isize {
     let [address, len, protection, ..] = args;
-    let end = address.saturating_add(len.saturating_add(PAGE - 1) & !(PAGE - 1));
-    let protected = lock::with(|state| {
-        state.bring_back(address, end);
-        let result = plain(number, args);
-        if result == 0 {
-            state.protected(address, end, protection as i32);
+    let end = len.checked_next_multiple_of(PAGE).and_then(|len| address.checked_add(len));
+    let Some(end) = end.filter(|_| address.is_multiple_of(PAGE)) else {
+        return plain(number, args);
+    };
+    let mut start = address;
+    loop {
+        let mut args = args;
+        let done = lock::with(|state| {
+            let piece = state.boundary(start, end);
+            args[..2].copy_from_slice(&[start, piece - start]);
+            state.bring_back(start, piece);
+            let result = plain(number, args);
+            if result == 0 {
+                state.protected(start, piece, protection as i32);
+            }
+            (piece, result)
+        });
+        match done {
+            Some((piece, 0)) if piece < end => start = piece,
+            Some((_, result)) => return result,
+            None => return plain(number, args),
         }
-        result
-    });
-    protected.unwrap_or_else(|| plain(number, args))
+    }
 }
 
 #[inline(never)]
 fn remap(program: &Context, args: [usize; 6]) -> isize {
     let [from, from_len, to_len, flags, to, _] = args;
     let call = || plain(libc::SYS_mremap, args);
-    let end = from_len.checked_next_multiple_of(PAGE).and_then(|len| from.checked_add(len));
-    let Some(end) = end.filter(|_| from.is_multiple_of(PAGE)) else { return call() };
+    // As the kernel rounds it: a length that is too long is none.
+    let from_len = from_len.wrapping_add(PAGE - 1) & !(PAGE - 1);
+    let end = from.checked_add(from_len).filter(|_| from.is_multiple_of(PAGE));
+    let Some(end) = end else { return call() };
     // What has no length is mapped a second time.
     let stays = from_len == 0 || flags & libc::MREMAP_DONTUNMAP as usize != 0;
     let is_ours = lock::with(|state| state.join(from, end));
@@ -344,7 +360,7 @@ fn ioctl(program: &Context, args: [usize; 6]) -> isize {
     let asked = bracket(number as u32, argument);
     let buffer = asked.as_ref().and_then(|_| identify::buffer(fd as i32));
     let (Some(Bracket { start, direction, range }), Some(buffer)) = (asked, buffer) else {
-        return wait(program, libc::SYS_ioctl, args);
+        return transfer::transfer(program, libc::SYS_ioctl, args);
     };
     start::watch(window::START, 1);
     if !start && direction.is_some_and(|direction| direction != Direction::Write) {

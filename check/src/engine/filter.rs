@@ -188,9 +188,22 @@ pub fn outside(from: &[Span], span: Span) -> Program {
         p.check_if_overlaps(4, 2, span);
         p.allow();
     });
-    for call in [libc::SYS_munmap, libc::SYS_mprotect, libc::SYS_pkey_mprotect] {
+    for (call, address) in [
+        (libc::SYS_munmap, 0),
+        (libc::SYS_mprotect, 0),
+        (libc::SYS_pkey_mprotect, 0),
+        (libc::SYS_madvise, 0),
+        (libc::SYS_mlock, 0),
+        (libc::SYS_mlock2, 0),
+        (libc::SYS_read, 1),
+        (libc::SYS_write, 1),
+        (libc::SYS_pread64, 1),
+        (libc::SYS_pwrite64, 1),
+        (libc::SYS_recvfrom, 1),
+        (libc::SYS_sendto, 1),
+    ] {
         program.on(call, |p| {
-            p.check_if_overlaps(0, 1, span);
+            p.check_if_overlaps(address, address + 1, span);
             p.allow();
         });
     }

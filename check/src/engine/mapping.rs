@@ -183,9 +183,14 @@ impl Mapping {
         Mapping { start, end, ..self }
     }
 
+    /// A part of it.
+    pub fn part(&self, start: usize, end: usize) -> Mapping {
+        Mapping { start, end, offset: self.offset_of(start), ..*self }
+    }
+
     /// Cuts it in two at an address that it has.
     pub fn split(&mut self, address: usize) -> Mapping {
-        let second = Mapping { start: address, offset: self.offset_of(address), ..*self };
+        let second = self.part(address, self.end);
         self.end = address;
         second
     }

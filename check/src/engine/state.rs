@@ -606,7 +606,12 @@ impl State {
             }
             Ended::None => self.report(Id::EndWithoutStart, buffer, NONE, [0; 2], HERE),
         }
-        self.buffers[buffer].sample.stop();
+        if self.buffers[buffer].brackets.len() > 0 {
+            // What is held back is open for the others.
+            self.stop_sampling(buffer);
+        } else {
+            self.buffers[buffer].sample.stop();
+        }
         if let Ended::Its(bracket) | Ended::OfAnotherDirection(bracket) = ended {
             self.forget(&bracket);
             self.apply_range(buffer, bracket.range);
@@ -793,9 +798,33 @@ impl State {
             }
             self.unmapping.swap_remove(index);
             if !is_gone {
-                self.keep(mapping);
+                self.still_mapped(&mapping);
             }
         }
+    }
+
+    /// What is left of a mapping after a call that was to replace it and has failed; it may have made
+    /// room before.
+    fn still_mapped(&mut self, mapping: &Mapping) {
+        let (mut start, end) = (mapping.start, mapping.end);
+        while start < end {
+            let len = if sys::is_mapped(start, end - start) {
+                end - start
+            } else {
+                let pages = (start..end).step_by(PAGE);
+                pages.take_while(|&page| sys::is_mapped(page, PAGE)).count() * PAGE
+            };
+            if len > 0 {
+                self.keep(mapping.part(start, start + len));
+            }
+            start += len + PAGE;
+        }
+    }
+
+    /// Where in a range a mapping begins or ends first; its end if none does.
+    pub fn boundary(&self, start: usize, end: usize) -> usize {
+        let ends = self.mappings.iter().flat_map(|mapping| [mapping.start, mapping.end]);
+        ends.filter(|&at| start < at && at < end).min().unwrap_or(end)
     }
 
     /// The program has given a range another protection, which was brought back before.
