@@ -50,8 +50,8 @@ enum Command {
     #[command(subcommand, hide = true)]
     Role(demo::Role),
     /// Be a program that is measured
-    #[command(subcommand, hide = true)]
-    Measured(bench::Program),
+    #[command(hide = true)]
+    Measured(bench::Measured),
 }
 
 fn main() -> ExitCode {
@@ -73,7 +73,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Completions(options) => generate::completions(&options)?,
         Command::Man(options) => generate::man(&options)?,
         Command::Role(role) => return demo::play(role),
-        Command::Measured(program) => bench::be(&program)?,
+        Command::Measured(measured) => bench::be(&measured)?,
     }
     Ok(ExitCode::SUCCESS)
 }

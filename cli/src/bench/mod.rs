@@ -21,7 +21,7 @@ mod table;
 use anyhow::Result;
 use clap::Subcommand;
 
-pub use program::{Program, be};
+pub use program::{Measured, be};
 
 /// What can be measured.
 #[derive(Subcommand)]

@@ -9,11 +9,21 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use anyhow::{Context, Result, bail, ensure};
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use dmabuf::heap::Heap;
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 
 use crate::service::this_program;
+
+/// What is run to be measured.
+#[derive(Args)]
+pub struct Measured {
+    /// Do a part of the work: one of so many
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    parts: u32,
+    #[command(subcommand)]
+    program: Program,
+}
 
 /// Which program.
 #[derive(Subcommand)]
@@ -39,16 +49,17 @@ const FRAMES: u32 = 600;
 
 const CALLS: u32 = 200_000;
 const BLOCK: usize = 64 << 10;
-const BLOCKS: u64 = 600_000;
+const BLOCKS: u32 = 600_000;
 const WORKERS: u64 = 2;
 const TEXTS: u64 = 40;
-const WORDS: u64 = 60_000;
+const WORDS: u32 = 60_000;
 const STARTS: u32 = 200;
 
 impl Program {
-    /// What this binary has to be told to be it.
-    pub fn arguments(&self) -> Vec<OsString> {
-        let mut words: Vec<OsString> = vec!["measured".into()];
+    /// What this binary has to be told to be it, and to do one of so many parts of its work.
+    pub fn arguments(&self, parts: u32) -> Vec<OsString> {
+        let parts = format!("--parts={parts}").into();
+        let mut words: Vec<OsString> = vec!["measured".into(), parts];
         match self {
             Program::Frames { heap } => words.extend(["frames".into(), heap.into()]),
             Program::Calls => words.push("calls".into()),
@@ -62,25 +73,26 @@ impl Program {
 }
 
 /// Is it.
-pub fn be(program: &Program) -> Result<()> {
+pub fn be(Measured { parts, program }: &Measured) -> Result<()> {
+    ensure!(*parts > 0, "work has at least one part");
     match program {
-        Program::Frames { heap } => frames(heap),
-        Program::Calls => calls(),
-        Program::Copying => copying(),
-        Program::Working => working(),
-        Program::Starting => starting(),
+        Program::Frames { heap } => frames(heap, FRAMES / parts),
+        Program::Calls => calls(CALLS / parts),
+        Program::Copying => copying(BLOCKS / parts),
+        Program::Working => working(WORDS / parts),
+        Program::Starting => starting(STARTS / parts),
         Program::Ending => Ok(()),
     }
 }
 
 /// A gradient that moves, XRGB8888.
-fn frames(heap: &Path) -> Result<()> {
+fn frames(heap: &Path, count: u32) -> Result<()> {
     let heap = Heap::open(heap)?;
     let size = u64::from(WIDTH) * u64::from(HEIGHT) * 4;
     let buffers = [heap.allocate(size)?, heap.allocate(size)?];
     let mappings = [buffers[0].map()?, buffers[1].map()?];
     let mut row = vec![0_u32; WIDTH as usize];
-    for frame in 0..FRAMES {
+    for frame in 0..count {
         let pixels = mappings[frame as usize % 2].write(..)?;
         for y in 0..HEIGHT {
             for (x, pixel) in (0..).zip(&mut row) {
@@ -95,11 +107,11 @@ fn frames(heap: &Path) -> Result<()> {
 
 /// Through libc (std) and past it (rustix): a page in, a page out, a descriptor looked at, memory
 /// got and given back.
-fn calls() -> Result<()> {
+fn calls(count: u32) -> Result<()> {
     let mut zero = File::open("/dev/zero").context("/dev/zero")?;
     let mut null = File::create("/dev/null").context("/dev/null")?;
     let mut page = [0; 4096];
-    for _ in 0..CALLS {
+    for _ in 0..count {
         zero.read_exact(&mut page)?;
         null.write_all(&page)?;
         zero.metadata()?;
@@ -110,12 +122,12 @@ fn calls() -> Result<()> {
 }
 
 /// From the page cache to nowhere.
-fn copying() -> Result<()> {
+fn copying(blocks: u32) -> Result<()> {
     let mut block = vec![1; BLOCK];
     let mut file = tempfile::tempfile().context("a temporary file")?;
     file.write_all(&block)?;
     let mut null = File::create("/dev/null").context("/dev/null")?;
-    for _ in 0..BLOCKS {
+    for _ in 0..blocks {
         file.read_exact_at(&mut block, 0)?;
         null.write_all(&block)?;
     }
@@ -134,14 +146,15 @@ fn memory() -> Result<()> {
 }
 
 /// What most programs do most of the time: files, memory, threads, and some computing between.
-fn working() -> Result<()> {
+fn working(words: u32) -> Result<()> {
     let folder = tempfile::tempdir()?;
     thread::scope(|scope| {
         let workers: Vec<_> = (0..WORKERS)
             .map(|worker| {
                 let folder = folder.path();
                 scope.spawn(move || {
-                    (0..TEXTS).try_for_each(|text| count_words(folder, worker * TEXTS + text))
+                    (0..TEXTS)
+                        .try_for_each(|text| count_words(folder, worker * TEXTS + text, words))
                 })
             })
             .collect();
@@ -153,12 +166,12 @@ fn working() -> Result<()> {
 }
 
 /// Writes a text of words that are the same each time, and then how often it has which.
-fn count_words(folder: &Path, seed: u64) -> Result<()> {
+fn count_words(folder: &Path, seed: u64, words: u32) -> Result<()> {
     let (text, counted) =
         (folder.join(format!("{seed}.txt")), folder.join(format!("{seed}.count")));
     let mut file = BufWriter::new(File::create(&text)?);
     let mut state = seed + 1;
-    for _ in 0..WORDS {
+    for _ in 0..words {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
@@ -181,9 +194,9 @@ fn count_words(folder: &Path, seed: u64) -> Result<()> {
 }
 
 /// This binary again and again: what a program costs that does nothing.
-fn starting() -> Result<()> {
-    for _ in 0..STARTS {
-        let status = this_program()?.args(Program::Ending.arguments()).status()?;
+fn starting(count: u32) -> Result<()> {
+    for _ in 0..count {
+        let status = this_program()?.args(Program::Ending.arguments(1)).status()?;
         ensure!(status.success(), "a program that does nothing has failed: {status}");
     }
     Ok(())
