@@ -131,6 +131,38 @@ fn json_has_the_fields_that_the_page_names() {
     }
 }
 
+/// From the first run to the fix: what the page shows is what comes out.
+#[test]
+fn the_story_of_the_page_is_true() {
+    let Some(stage) = Stage::new() else { return };
+    let name = "direction-turned-in-refactoring";
+    let picture = stage.folder.path().join("picture");
+    let run = |source: &str, buffer: &str| {
+        // As there, the compiler is told a path from the root.
+        let mut cc = Command::new("cc");
+        cc.args(["-g", "-o"]).arg(&picture).arg(format!("check/tests/corpus/{source}"));
+        assert!(cc.current_dir(root()).status().unwrap().success());
+        let mut check = dmabuf();
+        check.args(["check", "--"]).arg(&picture).arg(stage.buffer(buffer)).current_dir(root());
+        check.output().unwrap()
+    };
+    let output = run(&format!("{name}.c"), "picture");
+    assert_eq!(output.status.code(), Some(66), "{}", stderr(&output));
+    let page = include_str!("../../docs/check.md");
+    let (_, story) = page.split_once("done\nerror: ").expect("what it shows");
+    let (story, _) = story.split_once("```").unwrap();
+    let told = stderr(&output);
+    // Numbers of processes and the like are others, and so is the C library's code.
+    let same =
+        |line: &&str| line.starts_with("  ") && !line.contains("inode") && !line.contains('+');
+    let lines: Vec<_> = story.lines().filter(same).collect();
+    assert!(lines.len() >= 5, "{story}");
+    for line in lines {
+        assert!(told.contains(&format!("\n{line}\n")), "{line:?} is not in\n{told}");
+    }
+    assert_eq!(run(&format!("{name}.fixed.c"), "corrected").status.code(), Some(0));
+}
+
 #[test]
 fn what_the_program_writes_is_its_own() {
     let output = dmabuf().args(["check", "--", "echo", "words"]).output().unwrap();
