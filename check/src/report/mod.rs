@@ -302,7 +302,7 @@ fn sentence(limit: &record::Limit) -> String {
     }
 }
 
-/// A path as seen from `root`, if it is below it. Compilers that run in a build folder name sources by
+/// A path as seen from `root`, if it is below it, and that is not all there is. Compilers that run in a build folder name sources by
 /// way of that.
 fn below(root: &Path, path: &str) -> PathBuf {
     let mut plain = PathBuf::new();
@@ -314,7 +314,8 @@ fn below(root: &Path, path: &str) -> PathBuf {
             plain.push(component);
         }
     }
-    plain.strip_prefix(root).map(Path::to_path_buf).unwrap_or(plain)
+    let relative = plain.strip_prefix(root).ok().filter(|_| root.parent().is_some());
+    relative.map(Path::to_path_buf).unwrap_or(plain)
 }
 
 /// The text before the first NUL.

@@ -123,6 +123,8 @@ mod tests {
         let elsewhere = location(&frame, Path::new("/other")).unwrap();
         let uri = &elsewhere["physicalLocation"]["artifactLocation"]["uri"];
         assert_eq!(uri, "file:///src/my%20app/draw.c");
+        let everywhere = location(&frame, Path::new("/")).unwrap();
+        assert_eq!(everywhere, elsewhere);
         for path in ["./draw.c", "/src/build/../draw.c"] {
             let artifact = artifact(path, Path::new("/src"));
             let expected = json!({ "uri": "draw.c", "uriBaseId": "%SRCROOT%" });
