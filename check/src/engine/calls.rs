@@ -281,8 +281,10 @@ fn remap(program: &Context, args: [usize; 6]) -> isize {
     let call = || plain(libc::SYS_mremap, args);
     // As the kernel rounds it: a length that is too long is none.
     let from_len = from_len.wrapping_add(PAGE - 1) & !(PAGE - 1);
-    let end = from.checked_add(from_len).filter(|_| from.is_multiple_of(PAGE));
-    let Some(end) = end else { return call() };
+    let end = from.saturating_add(from_len);
+    if !from.is_multiple_of(PAGE) {
+        return call();
+    }
     // What has no length is mapped a second time.
     let stays = from_len == 0 || flags & libc::MREMAP_DONTUNMAP as usize != 0;
     let is_ours = lock::with(|state| state.join(from, end));
