@@ -199,7 +199,21 @@ impl<S: DerefMut<Target = [Slot]>> Ledger<S> {
     ///
     /// Where the range is smaller than that of several brackets it could mean, what stays open
     /// covers all of them: whichever was meant, the stores in the others are not forgotten.
+    #[inline]
     pub fn end(&mut self, bracket: Bracket) -> Ended {
+        let alike = |slot: &Slot| matches!(slot.0, Some((open, _)) if open == bracket);
+        match self.slots.iter().position(alike) {
+            Some(index) => {
+                self.close(index);
+                Ended { begun: Some(bracket), sync: bracket, mistake: None }
+            }
+            None => self.end_another(bracket),
+        }
+    }
+
+    /// Ends one that was begun otherwise.
+    #[cold]
+    fn end_another(&mut self, bracket: Bracket) -> Ended {
         let closed = self.closed_by(bracket);
         let ended = self.ended(bracket, closed);
         if let Some(index) = closed {
@@ -227,9 +241,13 @@ impl<S: DerefMut<Target = [Slot]>> Ledger<S> {
 
     /// Takes one START out of slot `index`, which is in use.
     fn close(&mut self, index: usize) -> Bracket {
-        let slot = &mut self.slots[index];
-        let (bracket, count) = slot.0.expect("the slot holds a bracket");
-        slot.0 = NonZeroU32::new(count.get() - 1).map(|count| (bracket, count));
+        let slot = &mut self.slots[index].0;
+        let (bracket, count) = slot.as_mut().expect("the slot holds a bracket");
+        let bracket = *bracket;
+        match NonZeroU32::new(count.get() - 1) {
+            Some(left) => *count = left,
+            None => *slot = None,
+        }
         bracket
     }
 

@@ -66,25 +66,28 @@ impl Brackets {
         }
     }
 
-    /// Writes down that `bracket` has begun, by the process that runs. `ENOMEM` if it has too many open.
+    /// Keeps the process that runs, which is not known yet.
+    pub(super) fn keep_current(&mut self) -> Result {
+        Ok(self.processes.push(Process::current(), GFP_KERNEL)?)
+    }
+
+    /// Writes down that `bracket` has begun, by a process that is known. `ENOMEM` if it has too many open.
     pub(super) fn begin(&mut self, bracket: Bracket) -> Result {
-        let owner = bracket.owner;
-        if !self.knows(owner) {
-            self.processes.push(Process::current(), GFP_KERNEL)?;
-        }
         while let Err(Full) = self.ledger.begin(bracket) {
-            let of_owner = self
-                .ledger
-                .open()
-                .filter(|open| open.owner == owner)
-                .count();
-            if of_owner >= MOST_OF_AN_OWNER {
-                return Err(ENOMEM);
-            }
-            let slots = self.ledger.slots_mut();
-            slots.resize((2 * slots.len()).max(1), Slot::default(), GFP_KERNEL)?;
+            self.add_slots(bracket.owner)?;
         }
         Ok(())
+    }
+
+    /// Makes room for more brackets, since `owner` begins one more.
+    #[cold]
+    fn add_slots(&mut self, owner: Owner) -> Result {
+        let open = self.ledger.open().filter(|open| open.owner == owner);
+        if open.count() >= MOST_OF_AN_OWNER {
+            return Err(ENOMEM);
+        }
+        let slots = self.ledger.slots_mut();
+        Ok(slots.resize((2 * slots.len()).max(1), Slot::default(), GFP_KERNEL)?)
     }
 
     /// Whether this process has begun brackets before.

@@ -6,6 +6,7 @@ use kernel::device::Device;
 use kernel::mm::Mm;
 use kernel::page::PAGE_SIZE;
 use kernel::prelude::*;
+use kernel::sync::lock::{mutex::MutexBackend, Guard};
 use kernel::sync::{new_mutex, Arc, Mutex};
 
 use crate::abstractions::dma_buf::{Bracketed, CpuAccess, DmaBuf, Exporter};
@@ -18,7 +19,7 @@ use crate::framework::log::{Log, Record, Wrong};
 use crate::framework::tracking::{self, Harvest, Tracking};
 use crate::heaps::{Heap, Memory, Policy};
 use crate::rules::cost::Mode;
-use crate::rules::ledger::Rules;
+use crate::rules::ledger::{Ended, Rules};
 use crate::rules::plan::{self, Op, Run};
 use crate::rules::{Access, Bracket, Granule, Owner, Plan, Range};
 
@@ -91,7 +92,6 @@ impl Buffer {
         } else {
             Rules::Lenient
         };
-        let brackets = Brackets::new(rules);
         let log = is_checked.then(|| log.clone());
         Ok(try_pin_init!(Buffer {
             heap,
@@ -99,7 +99,7 @@ impl Buffer {
             log,
             bracket <- new_mutex!(harvest),
             state <- new_mutex!(State {
-                brackets,
+                brackets: Brackets::new(rules),
                 tracking,
                 devices: KVec::new(),
                 stats: Stats::default(),
@@ -159,19 +159,13 @@ impl Buffer {
     /// `EINVAL` if the range is not in the buffer.
     pub(super) fn end(buffer: &DmaBuf<Self>, access: Access, range: Range) -> Result {
         let range = range.within(buffer.size() as u64).map_err(|_| EINVAL)?;
-        let owner = brackets::current();
         let mut harvest = buffer.tracks().then(|| buffer.bracket.lock());
         let mut harvest = harvest
             .as_mut()
             .and_then(|harvest| (**harvest).as_deref_mut());
         {
             let mut state = buffer.state.lock();
-            state.stats.ends += 1;
-            let ended = state.brackets.ledger.end(Bracket {
-                owner,
-                access,
-                range,
-            });
+            let ended = state.close(access, range);
             if let Some(mistake) = ended.mistake {
                 let process = Process::current();
                 state.report(buffer, &process, range.start(), Wrong::End(mistake));
@@ -192,6 +186,17 @@ impl Buffer {
         // where DMA bounces, and to clean a line there that the CPU did not store to would put old bytes
         // in place of a device's.
         (self.heap.memory == Memory::Two || needs_sync()).then_some(plan::Memory::Copies)
+    }
+
+    /// The state, if a bracket has nothing to do now but to be written down. What leads to that is inlined,
+    /// since the calls would cost as much again.
+    #[inline]
+    fn idle(&self) -> Option<Guard<'_, State, MutexBackend>> {
+        if self.tracks() {
+            return None;
+        }
+        let state = self.state.lock();
+        self.medium(&state.devices).is_none().then_some(state)
     }
 
     /// Syncs one run of a plan, where hints decide.
@@ -268,11 +273,11 @@ fn record(buffer: &DmaBuf<Buffer>, process: &Process, offset: u64, wrong: Wrong)
 
 impl State {
     /// Writes down that the process that runs has begun a bracket.
+    #[inline(always)]
     fn open(&mut self, buffer: &DmaBuf<Buffer>, access: Access, range: Range) -> Result {
         let owner = brackets::current();
         if !self.brackets.knows(owner) {
-            // Before one more is kept, those that are gone are not any more.
-            self.reap(buffer);
+            self.keep_current(buffer)?;
         }
         self.brackets.begin(Bracket {
             owner,
@@ -281,6 +286,25 @@ impl State {
         })?;
         self.stats.begins += 1;
         Ok(())
+    }
+
+    /// Keeps the process that runs, which has begun no bracket before.
+    #[cold]
+    fn keep_current(&mut self, buffer: &DmaBuf<Buffer>) -> Result {
+        // Before one more is kept, those that are gone are not any more.
+        self.reap(buffer);
+        self.brackets.keep_current()
+    }
+
+    /// Writes down that the process that runs has ended a bracket.
+    #[inline]
+    fn close(&mut self, access: Access, range: Range) -> Ended {
+        self.stats.ends += 1;
+        self.brackets.ledger.end(Bracket {
+            owner: brackets::current(),
+            access,
+            range,
+        })
     }
 
     /// Does what has to be done before a bracket of `access` over `range` begins. Whether pages that
@@ -569,20 +593,24 @@ impl CpuAccess for Buffer {
         }
     }
 
+    #[inline]
     fn begin_cpu_access(buffer: &DmaBuf<Self>, direction: Direction) -> Result {
         let (access, range) = (access(direction), whole(buffer)?);
-        if !buffer.tracks() {
-            let mut state = buffer.state.lock();
-            if buffer.medium(&state.devices).is_none() {
-                // There is nothing to do, and the kernel waits for devices itself after this.
-                return state.open(buffer, access, range);
-            }
+        match buffer.idle() {
+            // The kernel waits for devices itself after this.
+            Some(mut state) => state.open(buffer, access, range),
+            None => Buffer::begin(buffer, access, range),
         }
-        Buffer::begin(buffer, access, range)
     }
 
+    #[inline]
     fn end_cpu_access(buffer: &DmaBuf<Self>, direction: Direction) -> Result {
-        Buffer::end(buffer, access(direction), whole(buffer)?)
+        let (access, range) = (access(direction), whole(buffer)?);
+        let Some(mut state) = buffer.idle() else {
+            return Buffer::end(buffer, access, range);
+        };
+        state.close(access, range);
+        Ok(())
     }
 }
 
