@@ -4,11 +4,12 @@
 
 use core::ffi::c_void;
 use core::ptr::NonNull;
+use core::slice;
 
 use kernel::bindings;
 use kernel::page::{PAGE_SHIFT, PAGE_SIZE};
 use kernel::prelude::*;
-use kernel::sync::Arc;
+use kernel::sync::{Arc, UniqueArc};
 
 use super::mm;
 
@@ -58,6 +59,36 @@ impl Chunk {
     }
 }
 
+/// Chunks, one behind the other. A buffer of one needs no list, which would cost a small one the most.
+enum Chunks {
+    None,
+    One(Chunk),
+    Many(KVVec<Chunk>),
+}
+
+impl Chunks {
+    fn push(&mut self, chunk: Chunk) -> Result {
+        match self {
+            Chunks::None => *self = Chunks::One(chunk),
+            Chunks::One(first) => {
+                let mut many = KVVec::with_capacity(2, GFP_KERNEL)?;
+                many.extend_from_slice(&[*first, chunk], GFP_KERNEL)?;
+                *self = Chunks::Many(many);
+            }
+            Chunks::Many(many) => many.push(chunk, GFP_KERNEL)?,
+        }
+        Ok(())
+    }
+
+    fn as_slice(&self) -> &[Chunk] {
+        match self {
+            Chunks::None => &[],
+            Chunks::One(chunk) => slice::from_ref(chunk),
+            Chunks::Many(many) => many,
+        }
+    }
+}
+
 /// Memory that was zero when it was allocated and stays where it is until it is dropped.
 ///
 /// Programs and devices may write it at any time, so there are no references to its bytes.
@@ -67,7 +98,7 @@ impl Chunk {
 /// The chunks are allocated pages of their orders, which nobody else frees. They lie one behind the
 /// other in the buffer, and there is at least one.
 pub(crate) struct Pages {
-    chunks: KVVec<Chunk>,
+    chunks: Chunks,
     count: usize,
 }
 
@@ -95,47 +126,42 @@ impl Pages {
             0
         };
         let count = size >> PAGE_SHIFT;
-        let mut pages = Pages {
-            chunks: KVVec::new(),
-            count: 0,
-        };
-        let mut largest = 0;
+        let mut pages = UniqueArc::new(
+            Pages {
+                chunks: Chunks::None,
+                count: 0,
+            },
+            GFP_KERNEL,
+        )?;
+        let mut orders = ORDERS.as_slice();
         while pages.count < count {
             if mm::is_being_killed() {
                 return Err(EINTR);
             }
-            let left = count - pages.count;
-            let chunk = ORDERS
-                .iter()
-                .enumerate()
-                .skip(largest)
-                .find_map(|(index, &order)| {
+            let chunk = loop {
+                let &[order, ref smaller @ ..] = orders else {
+                    return Err(ENOMEM);
+                };
+                if 1 << order <= count - pages.count {
                     let gfp = if order == 0 { GFP } else { GFP_LARGE } | account;
-                    if 1 << order > left {
-                        return None;
-                    }
                     // SAFETY: The call has no requirements.
                     let page = unsafe { bindings::alloc_pages_noprof(gfp, order) };
-                    Some((
-                        index,
-                        Chunk {
-                            page: NonNull::new(page)?,
-                            order,
-                            first: pages.count,
-                        },
-                    ))
-                });
-            let (index, chunk) = chunk.ok_or(ENOMEM)?;
-            // What was not to be had is not asked for again.
-            largest = index;
-            if let Err(error) = pages.chunks.push(chunk, GFP_KERNEL) {
+                    if let Some(page) = NonNull::new(page) {
+                        let first = pages.count;
+                        break Chunk { page, order, first };
+                    }
+                }
+                // Neither what is more than is left nor what was not to be had is asked for again.
+                orders = smaller;
+            };
+            if let Err(error) = pages.chunks.push(chunk) {
                 // SAFETY: The chunk was allocated above, and nobody has seen it.
                 unsafe { bindings::__free_pages(chunk.page(), chunk.order) };
-                return Err(error.into());
+                return Err(error);
             }
             pages.count += 1 << chunk.order;
         }
-        Ok(Arc::new(pages, GFP_KERNEL)?)
+        Ok(pages.into())
     }
 
     /// How many pages there are.
@@ -144,13 +170,14 @@ impl Pages {
     }
 
     pub(super) fn chunks(&self) -> &[Chunk] {
-        &self.chunks
+        self.chunks.as_slice()
     }
 
     /// The chunk that page `index` is in, and how far in it.
     fn find(&self, index: usize) -> Option<(&Chunk, usize)> {
-        let after = self.chunks.partition_point(|chunk| chunk.first <= index);
-        let chunk = &self.chunks[after.checked_sub(1)?];
+        let chunks = self.chunks();
+        let after = chunks.partition_point(|chunk| chunk.first <= index);
+        let chunk = &chunks[after.checked_sub(1)?];
         (index < self.count).then_some((chunk, index - chunk.first))
     }
 
@@ -194,7 +221,7 @@ impl Pages {
 
 impl Drop for Pages {
     fn drop(&mut self) {
-        for chunk in &self.chunks {
+        for chunk in self.chunks() {
             // SAFETY: By the invariants the pages are ours, and whatever showed them to others holds a
             // reference to `self`.
             unsafe { bindings::__free_pages(chunk.page(), chunk.order) };
