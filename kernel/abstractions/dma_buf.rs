@@ -240,9 +240,14 @@ impl<T: Exporter> DmaBuf<T> {
         } else {
             bindings::dma_resv_usage_DMA_RESV_USAGE_WRITE
         };
-        // SAFETY: The buffer has its reservation object as long as it lives.
+        // SAFETY: The buffer has its reservation object as long as it lives. Others may give it fences
+        // meanwhile, which is why the load is volatile; what it leads to is not looked at.
         let left = unsafe {
             let resv = (*self.as_raw()).resv;
+            if (&raw const (*resv).fences).read_volatile().is_null() {
+                // There has never been one.
+                return Ok(());
+            }
             bindings::dma_resv_wait_timeout(resv, usage, true, c_long::MAX as c_ulong)
         };
         kernel::error::to_result(left.min(0) as c_int)

@@ -131,9 +131,19 @@ impl Buffer {
     ///
     /// `EINVAL` if the range is not in the buffer, `ERESTARTSYS` when a signal comes first, `ENOMEM` if
     /// the process has too many open.
+    #[inline(always)]
     pub(super) fn begin(buffer: &DmaBuf<Self>, access: Access, range: Range) -> Result {
         let range = range.within(buffer.size() as u64).map_err(|_| EINVAL)?;
+        // The kernel waits too, but afterwards: a signal would leave the bracket open.
         buffer.wait_for_devices(access.writes())?;
+        match buffer.idle() {
+            Some(mut state) => state.open(buffer, access, range),
+            None => Buffer::begin_busy(buffer, access, range),
+        }
+    }
+
+    /// Begins one that may have something to do.
+    fn begin_busy(buffer: &DmaBuf<Self>, access: Access, range: Range) -> Result {
         let _bracket = buffer.tracks().then(|| buffer.bracket.lock());
         let mode = {
             let mut state = buffer.state.lock();
@@ -157,8 +167,20 @@ impl Buffer {
     /// later.
     ///
     /// `EINVAL` if the range is not in the buffer.
+    #[inline(always)]
     pub(super) fn end(buffer: &DmaBuf<Self>, access: Access, range: Range) -> Result {
         let range = range.within(buffer.size() as u64).map_err(|_| EINVAL)?;
+        match buffer.idle() {
+            Some(mut state) => {
+                state.close(access, range);
+            }
+            None => Buffer::end_busy(buffer, access, range),
+        }
+        Ok(())
+    }
+
+    /// Ends one that may have something to do.
+    fn end_busy(buffer: &DmaBuf<Self>, access: Access, range: Range) {
         let mut harvest = buffer.tracks().then(|| buffer.bracket.lock());
         let mut harvest = harvest
             .as_mut()
@@ -176,7 +198,6 @@ impl Buffer {
         if let Some(harvest) = harvest {
             buffer.sync_harvest(harvest);
         }
-        Ok(())
     }
 
     /// What lies between CPU and devices now; `None` for nothing.
@@ -188,15 +209,15 @@ impl Buffer {
         (self.heap.memory == Memory::Two || needs_sync()).then_some(plan::Memory::Copies)
     }
 
-    /// The state, if a bracket has nothing to do now but to be written down. What leads to that is inlined,
-    /// since the calls would cost as much again.
+    /// The state, if a bracket has nothing to do now but to be written down. All that such a bracket runs
+    /// through is inlined: calls would cost half as much again.
     #[inline]
     fn idle(&self) -> Option<Guard<'_, State, MutexBackend>> {
-        if self.tracks() {
+        if self.tracks() || self.heap.memory == Memory::Two {
             return None;
         }
         let state = self.state.lock();
-        self.medium(&state.devices).is_none().then_some(state)
+        (!state.devices.iter().any(|device| device.needs_sync())).then_some(state)
     }
 
     /// Syncs one run of a plan, where hints decide.
@@ -595,22 +616,12 @@ impl CpuAccess for Buffer {
 
     #[inline]
     fn begin_cpu_access(buffer: &DmaBuf<Self>, direction: Direction) -> Result {
-        let (access, range) = (access(direction), whole(buffer)?);
-        match buffer.idle() {
-            // The kernel waits for devices itself after this.
-            Some(mut state) => state.open(buffer, access, range),
-            None => Buffer::begin(buffer, access, range),
-        }
+        Buffer::begin(buffer, access(direction), whole(buffer)?)
     }
 
     #[inline]
     fn end_cpu_access(buffer: &DmaBuf<Self>, direction: Direction) -> Result {
-        let (access, range) = (access(direction), whole(buffer)?);
-        let Some(mut state) = buffer.idle() else {
-            return Buffer::end(buffer, access, range);
-        };
-        state.close(access, range);
-        Ok(())
+        Buffer::end(buffer, access(direction), whole(buffer)?)
     }
 }
 

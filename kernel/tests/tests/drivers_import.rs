@@ -190,7 +190,8 @@ fn an_output_shows_them() {
     output.set_output(output_before).unwrap();
 }
 
-/// A fence that a device has not signalled holds a bracket, and a signal frees who waits for it.
+/// A fence that a device has not signalled holds a bracket, and a signal frees who waits for it, who
+/// has not begun then.
 #[test]
 fn a_signal_interrupts_a_begin_that_waits_for_a_device() {
     module::ensure();
@@ -207,6 +208,7 @@ fn a_signal_interrupts_a_begin_that_waits_for_a_device() {
             assert_eq!(buffer.try_sync(START_RW), Err(Errno::INTR));
         };
         assert_eq!(in_a_fork(waits), Ended::Exited(0), "{heap}");
+        assert_eq!(buffer.stats().begins, 0, "{heap}");
         fence.signal();
         buffer.try_sync(START_RW).expect("nothing is waited for");
         buffer.sync(END_RW);
