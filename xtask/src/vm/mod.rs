@@ -84,6 +84,11 @@ pub struct Options {
     #[arg(long, value_name = "MIB", default_value_t = 1024)]
     memory: u32,
 
+    /// Let the machine's time pass with its instructions, 2 ns each: what is measured in it then does
+    /// not depend on how busy the host is.
+    #[arg(long)]
+    icount: bool,
+
     /// How long the machine may run, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     timeout: u64,
@@ -136,6 +141,7 @@ pub fn sh(shape: &Shape<'_>, script: &str, arguments: &[PathBuf]) -> Result<u8> 
         modules: shape.modules.to_vec(),
         cmdline: shape.cmdline.to_string(),
         memory: 1024,
+        icount: false,
         timeout: 15 * 60,
         command,
     };
@@ -174,6 +180,7 @@ fn boot(
         initramfs: &initramfs,
         cmdline: &options.cmdline,
         memory: options.memory,
+        icount: options.icount,
         limit: Duration::from_secs(options.timeout),
     };
     let status = machine.run(stdout, stderr)?;

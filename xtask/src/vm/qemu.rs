@@ -54,6 +54,8 @@ pub struct Machine<'a> {
     pub cmdline: &'a str,
     /// Memory, in MiB.
     pub memory: u32,
+    /// Whether its time passes with its instructions instead of the host's time.
+    pub icount: bool,
     /// How long it may run.
     pub limit: Duration,
 }
@@ -133,6 +135,10 @@ impl Machine<'_> {
         command.args(["-accel", "tcg,thread=single", "-cpu", "max,la57=off"]);
         command.args(["-smp", "2", "-m", &self.memory.to_string()]);
         command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
+        if self.icount {
+            // 2^1 ns each; where the machine would sleep, its time jumps.
+            command.args(["-icount", "shift=1,sleep=off"]);
+        }
         command.args(["-device", "virtio-gpu-pci"]);
         // Memory that is slow to load from: its registers.
         command.args(["-device", "edu"]);

@@ -55,6 +55,7 @@ fn shell(script: &str) -> Options {
         modules: Vec::new(),
         cmdline: String::new(),
         memory: 1024,
+        icount: false,
         timeout: 120,
         command: ["sh", "-c", script].map(Into::into).to_vec(),
     }
