@@ -17,6 +17,9 @@ struct Environment {
     preload: Option<(usize, bool)>,
 }
 
+/// Words of an environment that is little: some tens of variables.
+const LITTLE: usize = 160;
+
 /// Carries out `execve(2)` or `execveat(2)`.
 #[inline(never)]
 pub fn execute(program: &Context, number: i64, mut args: [usize; 6]) -> isize {
@@ -39,10 +42,16 @@ pub fn execute(program: &Context, number: i64, mut args: [usize; 6]) -> isize {
     if found.folder && found.preload.is_some_and(|(_, names_us)| names_us) {
         return wait(program, number, args);
     }
-    // The memory goes with this program, unless that could not be executed.
-    let size = 8 * (found.count + 3) + 3 * 4096;
-    let Ok(memory) = sys::allocate(size) else { return wait(program, number, args) };
-    let mut text = memory + 8 * (found.count + 3);
+    // Memory goes with this program, unless that could not be executed; but a child of vfork(2) leaves
+    // it to its parent. So what is little is on the stack.
+    let pointers = 8 * (found.count + 3);
+    let texts = PRELOAD.len() + paths.library().len() + FOLDER.len() + paths.folder().len() + 2;
+    let mut little = [0_u64; LITTLE];
+    let is_little = found.preload.is_none() && pointers + texts <= size_of_val(&little);
+    let size = pointers + 3 * 4096;
+    let memory = if is_little { Ok(little.as_mut_ptr() as usize) } else { sys::allocate(size) };
+    let Ok(memory) = memory else { return wait(program, number, args) };
+    let mut text = memory + pointers;
     let mut list = memory;
     let mut add = |pointer: usize| {
         // SAFETY: There is room for three more than there were, in memory that is the engine's.
@@ -67,7 +76,9 @@ pub fn execute(program: &Context, number: i64, mut args: [usize; 6]) -> isize {
     add(0);
     args[at] = memory;
     let result = wait(program, number, args);
-    sys::release(memory, size);
+    if !is_little {
+        sys::release(memory, size);
+    }
     result
 }
 
