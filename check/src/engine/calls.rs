@@ -94,10 +94,8 @@ fn action(args: [usize; 6]) -> isize {
     };
     match signal::act(number as i32, new.as_ref()) {
         Ok(Action { handler, flags, restorer, mask }) if old != 0 => {
-            let words = [handler as u64, flags, restorer as u64, mask];
-            let is_written = words.iter().enumerate().all(|(index, word)| {
-                sys::write_memory(old.wrapping_add(8 * index), &word.to_ne_bytes())
-            });
+            let words = [handler as u64, flags, restorer as u64, mask].map(u64::to_ne_bytes);
+            let is_written = sys::write_memory(old, words.as_flattened());
             if is_written { 0 } else { error(libc::EFAULT) }
         }
         Ok(_) => 0,

@@ -7,7 +7,7 @@
 
 use super::sys::{GADGET_RETURN, Instruction};
 use super::table::Table;
-use super::window;
+use super::{signal, window};
 
 /// The most instructions that a filter here can need.
 const ROOM: usize = 512;
@@ -107,11 +107,18 @@ pub fn first(from: &[Span]) -> Program {
         }
         p.allow();
     });
-    for call in
-        [libc::SYS_execve, libc::SYS_execveat, libc::SYS_rt_sigaction, libc::SYS_rt_sigsuspend]
-    {
+    for call in [libc::SYS_execve, libc::SYS_execveat, libc::SYS_rt_sigsuspend] {
         program.on(call, |_| ());
     }
+    // As long as the program handles no signal, the kernel knows the answers for those that are not
+    // the engine's; many programs ask for each that there is.
+    program.on(libc::SYS_rt_sigaction, |p| {
+        p.push(LOAD, 0, 0, low(0));
+        for signal in signal::OURS {
+            p.check_if_equal(signal as u32);
+        }
+        p.allow_if_null(1);
+    });
     // Those with a set of signals; without one nothing is changed.
     for (call, argument) in [
         (libc::SYS_rt_sigprocmask, 1),
@@ -122,6 +129,14 @@ pub fn first(from: &[Span]) -> Program {
     ] {
         program.on(call, |p| p.allow_if_null(argument));
     }
+    program.end(from)
+}
+
+/// What is trapped as well in a program that handles a signal: the engine stands before its handler.
+pub fn actions(from: &[Span]) -> Program {
+    let mut program = Program::begin();
+    program.on(libc::SYS_rt_sigaction, |_| ());
+    program.allow();
     program.end(from)
 }
 
@@ -527,6 +542,19 @@ mod tests {
         assert!(remap(0x0fff_f000, 0));
         assert!(remap(0x2000_0000, 0x0f00_0000));
         assert!(!remap(0x2000_0000, 0x3000_0000));
+    }
+
+    #[test]
+    fn what_is_done_at_a_signal_is_set_and_asked_by_way_of_the_engine() {
+        let asks = |filter: &Program, signal: i32, new| {
+            run(filter, libc::SYS_rt_sigaction, HERE, [signal as u64, new, HERE, 8, 0, 0]) == TRAP
+        };
+        let first = first(FROM);
+        assert!(asks(&first, libc::SIGINT, HERE));
+        assert!(asks(&first, libc::SIGSEGV, HERE) && asks(&first, libc::SIGSEGV, 0));
+        assert!(!asks(&first, libc::SIGINT, 0));
+        sys::prepare_once();
+        assert!(asks(&super::actions(FROM), libc::SIGINT, 0));
     }
 
     #[test]

@@ -19,11 +19,11 @@ use core::ffi::{c_int, c_void};
 use super::place::Registers;
 use super::state::Fault;
 use super::sys::{self, Action};
-use super::{calls, filter, lock};
+use super::{calls, filter, lock, start};
 
 /// The signals that are the engine's. Never blocked while the program runs: a blocked one of these
 /// would end it.
-const OURS: [c_int; 3] = [libc::SIGSYS, libc::SIGSEGV, libc::SIGTRAP];
+pub const OURS: [c_int; 3] = [libc::SIGSYS, libc::SIGSEGV, libc::SIGTRAP];
 
 /// The same as a set.
 pub const MASK: u64 = set(libc::SIGSYS) | set(libc::SIGSEGV) | set(libc::SIGTRAP);
@@ -111,6 +111,7 @@ pub fn install() -> Result<(), sys::Errno> {
             _ if known.is_function() => {
                 // SAFETY: The handler is one of those above.
                 unsafe { sys::set_action(signal, Some(&before(&known))) }?;
+                start::watch_actions();
                 continue;
             }
             _ => continue,
@@ -158,6 +159,9 @@ pub fn act(signal: c_int, new: Option<&Action>) -> Result<Action, sys::Errno> {
         }
         Ok(if old.handler == address(on_other) { known } else { old })
     });
+    if new.is_some_and(Action::is_function) && !is_ours(signal) && !is_borrowed {
+        start::watch_actions();
+    }
     done.unwrap_or(Err(sys::Errno(libc::EINVAL)))
 }
 

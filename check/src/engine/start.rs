@@ -183,12 +183,24 @@ pub fn watch(at: usize, len: usize) {
         (second, watch_outside(state, at, len))
     })
     .unwrap_or((None, None));
-    for program in [second, outside].into_iter().flatten() {
-        if let Err(Errno(errno)) = sys::install_filter(program.instructions()) {
-            lock::with(|state| state.log.limit(limit::FILTER, errno as u64, &[]));
-        }
-        program.release();
+    [second, outside].into_iter().flatten().for_each(add);
+}
+
+/// The program handles a signal: from now on it does not ask the kernel what it does at signals.
+pub fn watch_actions() {
+    let actions = lock::with(|state| {
+        let is_first = !core::mem::replace(&mut state.watching_actions, true);
+        is_first.then(|| filter::actions(&state.code))
+    });
+    actions.flatten().into_iter().for_each(add);
+}
+
+/// One filter more.
+fn add(program: filter::Program) {
+    if let Err(Errno(errno)) = sys::install_filter(program.instructions()) {
+        lock::with(|state| state.log.limit(limit::FILTER, errno as u64, &[]));
     }
+    program.release();
 }
 
 /// Filters for so many buffers outside of the window are exact; each costs every call a little, so

@@ -49,6 +49,8 @@ pub struct State {
     pub actions: [Action; SIGNALS],
     /// Whether the second filter is there.
     pub watching: bool,
+    /// Whether the filter for a program that handles a signal is there.
+    pub watching_actions: bool,
     /// Whether there are mappings to spare, so that pages can be put aside and come back.
     pub has_spare: bool,
     /// Whether the program may have the kernel access memory behind its back.
@@ -80,6 +82,7 @@ impl State {
             outside: Table::new(),
             actions: [Action { handler: 0, flags: 0, restorer: 0, mask: 0 }; SIGNALS],
             watching: false,
+            watching_actions: false,
             has_spare: false,
             asynchronous: false,
             buffers: Table::new(),
