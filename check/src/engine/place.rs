@@ -84,7 +84,7 @@ pub type Site = u16;
 pub const HERE: Site = 0;
 
 /// How many are kept at a time.
-const ROOM: usize = 1024;
+pub const ROOM: usize = 1024;
 
 /// The places that are kept: one for each bracket that is open.
 pub struct Places {
@@ -111,14 +111,13 @@ impl Places {
         }
     }
 
-    /// Keeps [`HERE`] under a number of its own; if there is no room, it is [`HERE`], which will
-    /// be wrong by then.
-    pub fn keep(&mut self) -> Site {
+    /// Keeps [`HERE`] under a number of its own; `None` if there is no room.
+    pub fn keep(&mut self) -> Option<Site> {
         let free = (1..self.table.len()).find(|&index| !self.table[index].used);
-        let Some(index) = free.or_else(|| self.table.grow()) else { return HERE };
+        let index = free.or_else(|| self.table.grow())?;
         self.table.copy_within(..1, index);
         self.table[index].used = true;
-        index as Site
+        Some(index as Site)
     }
 
     /// Forgets one.

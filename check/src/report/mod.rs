@@ -289,6 +289,9 @@ fn sentence(limit: &record::Limit) -> String {
         limit::BUFFERS => format!("only the first {number} buffers of a process were looked at"),
         limit::MAPPINGS => format!("only {number} mappings at a time were looked at"),
         limit::BRACKETS => format!("only {number} open brackets of a buffer were counted"),
+        limit::PLACES => {
+            format!("only {number} places were remembered at a time: some are told wrong")
+        }
         limit::FILTER => {
             let error = io::Error::from_raw_os_error(number as i32);
             format!(

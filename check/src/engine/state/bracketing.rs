@@ -20,7 +20,7 @@ impl State {
         self.settle(buffer, |s, d, r| s == start && Some(d) == direction && r == range);
         self.buffers[buffer].failed = match direction {
             Some(direction) if errno == libc::EINTR || errno == libc::EAGAIN => {
-                let (thread, site) = (sys::thread(), self.places.keep());
+                let (thread, site) = (sys::thread(), self.keep_here());
                 Failed::ToRestart { start, direction, range, errno, thread, site }
             }
             _ if start => Failed::Start { direction, range, errno },
@@ -39,7 +39,7 @@ impl State {
             self.report(Id::SyncWithoutEffect, buffer, NONE, [0; 2], HERE);
         }
         let alone = self.buffers[buffer].brackets.len() == 0;
-        let site = self.places.keep();
+        let site = self.keep_here();
         if self.buffers[buffer].sample.is_on() {
             // Another bracket, and nobody can tell which one a page was touched for.
             self.stop_sampling(buffer);

@@ -38,7 +38,7 @@ impl State {
     pub(super) fn keep(&mut self, mapping: Mapping) {
         let Mapping { start, end, buffer, .. } = mapping;
         let Some(index) = self.mappings.push(mapping) else {
-            self.log.limit(record::limit::MAPPINGS, self.mappings.len() as u64, &[]);
+            self.no_room_for_mappings();
             return;
         };
         for bracket in self.buffers[buffer].brackets.iter_mut() {
@@ -47,6 +47,10 @@ impl State {
             }
         }
         self.protect(index, start, end);
+    }
+
+    fn no_room_for_mappings(&mut self) {
+        self.log.limit(record::limit::MAPPINGS, self.mappings.len() as u64, &[]);
     }
 
     /// A mapping of a buffer has failed.
@@ -82,6 +86,8 @@ impl State {
                 let second = mapping.split(address);
                 if self.mappings.push(second).is_some() {
                     self.mappings[index] = mapping;
+                } else {
+                    self.no_room_for_mappings();
                 }
                 return;
             }
@@ -107,10 +113,15 @@ impl State {
                 continue;
             }
             let State { buffers, places, .. } = self;
+            let mut is_kept = true;
             for bracket in buffers[mapping.buffer].brackets.iter_mut() {
                 if !bracket.excused && bracket.unmapped.is_none() {
-                    bracket.unmapped = Some(places.keep());
+                    bracket.unmapped = places.keep();
+                    is_kept &= bracket.unmapped.is_some();
                 }
+            }
+            if !is_kept {
+                self.no_room_for_places();
             }
         }
     }

@@ -23,13 +23,13 @@ use crate::engine::filter::Span;
 use crate::engine::log::{Found, Log};
 use crate::engine::mapping::Mapping;
 use crate::engine::pages::Pages;
-use crate::engine::place::{Places, Registers, Site};
+use crate::engine::place::{self, HERE, Places, Registers, Site};
 use crate::engine::sample::Sampled;
 use crate::engine::signal::SIGNALS;
 use crate::engine::sys::{self, Action};
 use crate::engine::table::Table;
 use crate::engine::window;
-use crate::record::NONE;
+use crate::record::{NONE, limit};
 use crate::rules::Id;
 
 pub use accesses::Fault;
@@ -143,6 +143,18 @@ impl State {
     /// Takes down where the program is.
     pub fn here(&mut self, registers: &Registers) {
         self.places.take(registers, &self.code);
+    }
+
+    /// Keeps where the program is; if there is no room, it is told as where it is by then.
+    fn keep_here(&mut self) -> Site {
+        self.places.keep().unwrap_or_else(|| {
+            self.no_room_for_places();
+            HERE
+        })
+    }
+
+    fn no_room_for_places(&mut self) {
+        self.log.limit(limit::PLACES, place::ROOM as u64, &[]);
     }
 
     /// Whether calls are trapped that come from where programs are that are not independent of their
