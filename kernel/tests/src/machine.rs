@@ -66,3 +66,8 @@ pub fn buffers() -> usize {
     let total = total.and_then(|total| total.split(' ').next());
     total.and_then(|total| total.parse().ok()).expect("a number of buffers")
 }
+
+/// How readily the kernel ends this process when there is no memory left, from -1000, never, to 1000.
+pub fn offer_to_be_ended(score: &str) {
+    fs::write("/proc/self/oom_score_adj", score).expect("root may");
+}

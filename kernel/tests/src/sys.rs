@@ -3,7 +3,7 @@
 
 use std::ffi::c_void;
 use std::ops::Range;
-use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
 
@@ -102,6 +102,17 @@ impl Map {
         assert!(range.end <= self.len, "stores are inside of the mapping");
         // SAFETY: The bytes are mapped, as just asserted, and nobody has a reference to them.
         unsafe { self.address.add(range.start).write_bytes(byte, range.len()) };
+    }
+
+    /// read(2) of a file into some bytes of the mapping: here it is the kernel that stores to them.
+    pub fn read_from(&self, file: impl AsFd, range: Range<usize>) -> Result<usize, Errno> {
+        assert!(range.end <= self.len, "stores are inside of the mapping");
+        let fd = file.as_fd().as_raw_fd();
+        // SAFETY: The bytes are mapped, as just asserted, and nobody has a reference to them.
+        let read =
+            unsafe { libc::read(fd, self.address.add(range.start).as_ptr().cast(), range.len()) };
+        let failed = || Errno::from_io_error(&std::io::Error::last_os_error());
+        usize::try_from(read).map_err(|_| failed().expect("a system call tells why it fails"))
     }
 
     /// mremap(2), wherever there is room.

@@ -2,6 +2,7 @@
 //! been allowed; and it blames no program that keeps to its brackets.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -54,6 +55,19 @@ fn an_access_outside_of_a_bracket_is_reported() {
     map.store(page(), 1);
     buffer.sync_range(END_RW, 0..page());
     assert_eq!(found(&records), [at(page(), "write", "none")]);
+}
+
+#[test]
+fn so_is_what_a_system_call_does_for_a_program() {
+    let buffer = buffer();
+    let (map, records) = (buffer.map(), Records::from_now_on());
+    let zeroes = File::open("/dev/zero").unwrap();
+    assert_eq!(map.read_from(&zeroes, 0..8), Ok(8));
+    assert_eq!(found(&records), [at(0, "write", "none")]);
+    buffer.sync(START_RW);
+    assert_eq!(map.read_from(&zeroes, 0..8), Ok(8));
+    buffer.sync(END_RW);
+    assert_eq!(found(&records), []);
 }
 
 #[test]

@@ -60,17 +60,12 @@ fn pipeline(seed: u64, end: Instant) -> usize {
     frames
 }
 
-/// How readily the kernel ends this process when there is no memory left, from -1000, never, to 1000.
-fn offer_to_be_ended(score: &str) {
-    std::fs::write("/proc/self/oom_score_adj", score).expect("root may");
-}
-
 /// Takes all memory but a little and gives it back, again and again. When it was too much, the kernel
 /// ends who has it.
 fn hog(end: Instant) {
     while Instant::now() < end {
         let takes = || {
-            offer_to_be_ended("1000");
+            machine::offer_to_be_ended("1000");
             let mut memory = vec![0_u8; machine::free_memory().saturating_sub(LEFT)];
             for byte in memory.iter_mut().step_by(page()) {
                 *byte = 1;
@@ -90,7 +85,7 @@ fn pipelines_run_while_memory_and_processors_are_short() {
         .map(|seconds| seconds.parse().expect("DMABUF_LOAD_SECONDS is a number"));
     let end = Instant::now() + Duration::from_secs(seconds.unwrap_or(20));
     let (buffers, before) = (machine::buffers(), machine::free_memory());
-    offer_to_be_ended("-1000");
+    machine::offer_to_be_ended("-1000");
     let runs = |seed| {
         move || {
             let frames = pipeline(seed, end);
@@ -104,6 +99,6 @@ fn pipelines_run_while_memory_and_processors_are_short() {
     for child in children {
         assert_eq!(child.wait(), Ended::Exited(0));
     }
-    offer_to_be_ended("0");
+    machine::offer_to_be_ended("0");
     machine::comes_back(buffers, before);
 }

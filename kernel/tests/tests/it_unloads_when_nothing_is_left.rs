@@ -110,7 +110,8 @@ fn unloading_and_allocating_may_race() {
     assert_eq!(machine::buffers(), 0);
 }
 
-/// With `sigbus=1` an access outside of a bracket ends the program that makes it.
+/// With `sigbus=1` an access outside of a bracket ends the program that makes it, and fails the system
+/// call that makes it.
 #[test]
 fn stray_accesses_are_answered_with_sigbus_if_it_is_told_so() {
     loaded("heaps=none sigbus=1");
@@ -119,6 +120,11 @@ fn stray_accesses_are_answered_with_sigbus_if_it_is_told_so() {
     let strays = || in_a_fork(|| map.store(0, 1));
     assert_eq!(strays(), Ended::Killed(Signal::BUS));
     assert_eq!(in_a_fork(|| assert_eq!(map.load(0), 0)), Ended::Killed(Signal::BUS));
+    let by_the_kernel = || {
+        let zeroes = File::open("/dev/zero").unwrap();
+        assert_eq!(map.read_from(zeroes, 0..8), Err(Errno::FAULT));
+    };
+    assert_eq!(in_a_fork(by_the_kernel), Ended::Exited(0));
     let brackets = || {
         buffer.sync(dmabuf_kernel_tests::flags::START_RW);
         map.store(0, 1);
