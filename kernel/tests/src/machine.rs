@@ -33,6 +33,12 @@ pub fn free_memory() -> usize {
     pages.sum::<usize>() * rustix::param::page_size()
 }
 
+/// Memory that the kernel does not hand out while it can end somebody instead, in bytes.
+pub fn reserve() -> usize {
+    let kib = fs::read_to_string("/proc/sys/vm/min_free_kbytes").expect("there is a /proc");
+    kib.trim().parse::<usize>().expect("a number") << 10
+}
+
 /// Memory that may be missing though nothing leaks: what the kernel keeps for itself meanwhile. Less
 /// than half a page of each buffer of the test that has most of them.
 const SLACK: usize = 6 << 20;

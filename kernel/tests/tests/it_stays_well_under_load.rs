@@ -12,9 +12,6 @@ use dmabuf_uapi::{DMA_BUF_SYNC_READ, DMA_BUF_SYNC_WRITE};
 use rustix::io::Errno;
 use rustix::process::Signal;
 
-/// Memory that is left when it is short.
-const LEFT: usize = 48 << 20;
-
 /// A number that is as good as random, from the last one.
 fn next(state: &mut u64) -> usize {
     *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -60,13 +57,17 @@ fn pipeline(seed: u64, end: Instant) -> usize {
     frames
 }
 
+/// Memory that is left when it is short, beside the kernel's reserve.
+const LEFT: usize = 6 << 20;
+
 /// Takes all memory but a little and gives it back, again and again. When it was too much, the kernel
 /// ends who has it.
 fn hog(end: Instant) {
     while Instant::now() < end {
         let takes = || {
             machine::offer_to_be_ended("1000");
-            let mut memory = vec![0_u8; machine::free_memory().saturating_sub(LEFT)];
+            let size = machine::free_memory().saturating_sub(machine::reserve() + LEFT);
+            let mut memory = vec![0_u8; size];
             for byte in memory.iter_mut().step_by(page()) {
                 *byte = 1;
             }
