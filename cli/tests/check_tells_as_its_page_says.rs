@@ -237,6 +237,15 @@ fn sarif_is_what_its_standard_requires() {
     }
 }
 
+#[test]
+fn what_was_found_is_told_although_sarif_cannot_be_written() {
+    let Some(stage) = Stage::new() else { return };
+    let output = stage.check(&["--sarif", "/nowhere/check.sarif"], "a");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("error: outside-write"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("dmabuf: cannot write /nowhere/check.sarif"));
+}
+
 /// Copied to another folder, run by another user without a home, from another folder, with nothing in
 /// its environment.
 #[test]

@@ -51,13 +51,8 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     report.suppress(&options.suppress);
     // As a shell tells the death by a signal.
     let status = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)) as u8;
-    let root = std::env::current_dir()?;
-    if let Some(file) = &options.sarif {
-        let program = Path::new(&options.program[0]);
-        let document = sarif::document(&report, program, &root);
-        std::fs::write(file, serde_json::to_string_pretty(&document)? + "\n")
-            .with_context(|| format!("cannot write {}", file.display()))?;
-    }
+    // Who runs in a folder that is gone is told whole paths.
+    let root = std::env::current_dir().unwrap_or_default();
     if options.json {
         let program =
             options.program.iter().map(|word| word.to_string_lossy().into_owned()).collect();
@@ -66,6 +61,12 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         print(&(serde_json::to_string_pretty(&document)? + "\n"))?;
     } else {
         anstream::eprint!("{}", Text { report: &report, style: STYLE, root: &root });
+    }
+    if let Some(file) = &options.sarif {
+        let program = Path::new(&options.program[0]);
+        let document = sarif::document(&report, program, &root);
+        std::fs::write(file, serde_json::to_string_pretty(&document)? + "\n")
+            .with_context(|| format!("cannot write {}", file.display()))?;
     }
     let has_errors = report.has_errors();
     Ok(ExitCode::from(if has_errors { options.error_exit_code } else { status }))
