@@ -49,7 +49,7 @@ const FRAMES: u32 = 600;
 
 const CALLS: u32 = 200_000;
 const BLOCK: usize = 64 << 10;
-const BLOCKS: u32 = 40_000;
+const BLOCKS: u32 = 300_000;
 const WORKERS: u64 = 2;
 const TEXTS: u64 = 40;
 const WORDS: u32 = 60_000;
