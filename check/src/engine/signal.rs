@@ -39,6 +39,8 @@ const SYS_SECCOMP: c_int = 1;
 const SEGV_MAPERR: c_int = 1;
 const SEGV_ACCERR: c_int = 2;
 const TRAP_TRACE: c_int = 2;
+/// The bits of a page fault's error code that a load or a store of a program's can have.
+const DATA: u64 = 7;
 
 /// A signal as a set of one.
 pub const fn set(signal: c_int) -> u64 {
@@ -285,26 +287,34 @@ unsafe extern "C" fn look_at_sigsegv(signal: c_int, info: Info, context: *mut c_
     };
     // Anything else is a signal that somebody sent.
     if code > 0 {
-        let write = program.register(libc::REG_ERR) & 2 != 0;
+        let error = program.register(libc::REG_ERR);
+        let write = error & 2 != 0;
         let registers = program.registers(false);
         let again = program.is_stepping();
         let fault = lock::with(|state| {
             state.protect_again();
-            match code {
+            let fault = match code {
                 SEGV_ACCERR | SEGV_MAPERR => {
                     let is_mapped = code == SEGV_ACCERR;
                     state.fault(address, is_mapped, write, &registers, again)
                 }
                 _ => Fault::NotOurs,
-            }
+            };
+            (fault, state.watching)
         });
         match fault {
-            Some(Fault::Again) => return 0,
-            Some(Fault::Step) => {
+            Some((Fault::Again, _)) => return 0,
+            Some((Fault::Step, _)) => {
                 program.step(true);
                 return 0;
             }
-            Some(Fault::NotOurs) | None => {}
+            // What was a buffer's is something else's by now, which does not trap.
+            Some((Fault::NotOurs, true))
+                if error & !DATA == 0 && sys::can_be_accessed(address, write) =>
+            {
+                return 0;
+            }
+            Some((Fault::NotOurs, _)) | None => {}
         }
         // A C library that refuses an mmap itself never asks the kernel: then nobody has seen it
         // fail.

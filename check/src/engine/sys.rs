@@ -509,6 +509,14 @@ pub fn has_room(address: usize, len: usize) -> bool {
     call(libc::SYS_madvise, args) != Err(Errno(libc::EFAULT))
 }
 
+/// Whether the page of an address can be loaded from or stored to; false on a kernel that cannot tell
+/// (before Linux 5.14).
+pub fn can_be_accessed(address: usize, write: bool) -> bool {
+    let advice = if write { libc::MADV_POPULATE_WRITE } else { libc::MADV_POPULATE_READ };
+    let args = [address & !(PAGE - 1), PAGE, advice as usize, 0, 0, 0];
+    call(libc::SYS_madvise, args).is_ok()
+}
+
 /// Has the next program that this process executes be where chance has it.
 pub fn randomise_addresses() {
     const ASK: usize = 0xffff_ffff;

@@ -94,18 +94,22 @@ impl State {
         }
     }
 
-    /// What is mapped there is about to go. Where the program is has been taken down.
+    /// What is mapped there is about to go, and is open until then: nobody is told of any more who
+    /// has it trap. Where the program is has been taken down.
     pub fn unmapping(&mut self, start: usize, end: usize) {
         self.bring_back(start, end);
         self.split(start);
         self.split(end);
         let mut index = 0;
         while index < self.mappings.len() {
-            let mapping = self.mappings[index];
+            let mut mapping = self.mappings[index];
             if mapping.start < start || mapping.end > end {
                 index += 1;
                 continue;
             }
+            // Where this fails, a thread that uses it at the same time ends the program.
+            let _ = mapping.hold_for_call(mapping.start, mapping.end);
+            mapping.call_is_over();
             self.mappings.swap_remove(index);
             // Where there is no room, a call that fails has one mapping be forgotten.
             self.unmapping.push((sys::thread(), mapping));
