@@ -27,7 +27,7 @@ int main(int argc, char **argv)
 
 	SYNC(fd, START_READ);
 	need(pthread_create(&thread, NULL, read_all, bytes) == 0, "a thread");
-	for (turn = 0; turn < 100; turn++) {
+	for (turn = 0; turn < 300; turn++) {
 		need(mmap(bytes, SIZE, access, MAP_SHARED | MAP_FIXED, fd, 0) == bytes, "mmap");
 		need(mmap(bytes, SIZE, access, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) ==
 		     bytes, "mmap");

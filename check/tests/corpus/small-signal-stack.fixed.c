@@ -1,6 +1,6 @@
 /*
  * Has an alternate stack of 8 KiB, as threads in Rust have, and a handler that needs more and does
- * not ask for it: a signal comes while a call waits.
+ * not ask for it: a signal comes while a call waits, and again if it came before.
  */
 #include "corpus.h"
 #include <poll.h>
@@ -28,7 +28,7 @@ int main(int argc, char **argv)
 	stack_t stack = { .ss_size = STACK };
 	int fd = open_buffer(argc, argv), sockets[2];
 	char *bytes = map_buffer(fd);
-	struct itimerval soon = { { 0, 0 }, { 0, 50000 } };
+	struct itimerval again = { { 0, 50000 }, { 0, 50000 } };
 	sigset_t none;
 
 	/* Pages that trap are about it. */
@@ -40,13 +40,12 @@ int main(int argc, char **argv)
 	need(sigaction(SIGALRM, &action, NULL) == 0, "sigaction");
 	need(socketpair(AF_UNIX, SOCK_STREAM, 0, sockets) == 0, "socketpair");
 	sigemptyset(&none);
-	need(setitimer(ITIMER_REAL, &soon, NULL) == 0, "setitimer");
+	need(setitimer(ITIMER_REAL, &again, NULL) == 0, "setitimer");
 	need(ppoll(NULL, 0, NULL, &none) == -1 && errno == EINTR, "ppoll");
 	SYNC(fd, START_WRITE);
-	need(setitimer(ITIMER_REAL, &soon, NULL) == 0, "setitimer");
 	need(read(sockets[0], bytes, SIZE) == -1 && errno == EINTR, "read");
 	memset(bytes, 1, SIZE);
 	SYNC(fd, END_WRITE);
-	need(ticks == 2, "two ticks");
+	need(ticks >= 2, "two ticks");
 	return done();
 }

@@ -42,6 +42,25 @@ static void handle_with(int signal, int flags)
 	     "the handler is told");
 }
 
+/* Until a process waits for something, or has ended. */
+static void until_it_waits(pid_t pid)
+{
+	char path[32], stat[512], *state;
+	ssize_t len;
+	int file;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	do {
+		usleep(1000);
+		file = open(path, O_RDONLY);
+		len = read(file, stat, sizeof(stat) - 1);
+		close(file);
+		stat[len > 0 ? len : 0] = 0;
+		/* It is behind the name, which is in brackets. */
+		state = strrchr(stat, ')');
+	} while (state && !strchr("SZ", state[2]));
+}
+
 /* A child that sends a signal when this process waits, and then puts a byte into the socket. */
 static pid_t child(int signal)
 {
@@ -49,9 +68,9 @@ static pid_t child(int signal)
 	union sigval value = { .sival_int = 7 };
 
 	if (pid == 0) {
-		usleep(30000);
+		until_it_waits(parent);
 		sigqueue(parent, signal, value);
-		usleep(30000);
+		until_it_waits(parent);
 		if (write(sockets[1], "x", 1) != 1)
 			_exit(1);
 		_exit(0);
