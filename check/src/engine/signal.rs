@@ -111,9 +111,9 @@ pub fn install() -> Result<(), sys::Errno> {
             libc::SIGSEGV => address(on_sigsegv),
             libc::SIGTRAP => address(on_sigtrap),
             _ if known.is_function() => {
+                start::watch_actions();
                 // SAFETY: The handler is one of those above.
                 unsafe { sys::set_action(signal, Some(&before(&known))) }?;
-                start::watch_actions();
                 continue;
             }
             _ => continue,
@@ -144,8 +144,14 @@ pub fn act(signal: c_int, new: Option<&Action>) -> Result<Action, sys::Errno> {
         return Err(sys::Errno(libc::EINVAL));
     }
     let is_borrowed = lock::is_borrowed();
+    // Before the kernel has an answer that the program must not get.
+    if new.is_some_and(Action::is_function) && !is_ours(signal) && !is_borrowed {
+        start::watch_actions();
+    }
     let done = lock::with(|state| {
         let known = state.actions[signal as usize];
+        // Where the filter for it is refused, the program has it from the kernel.
+        let new = new.map(|new| if new.handler == address(on_other) { &known } else { new });
         if is_ours(signal) {
             // A child of vfork(2) has its own actions, and the memory of its parent.
             if let Some(&new) = new.filter(|_| !is_borrowed) {
@@ -161,9 +167,6 @@ pub fn act(signal: c_int, new: Option<&Action>) -> Result<Action, sys::Errno> {
         }
         Ok(if old.handler == address(on_other) { known } else { old })
     });
-    if new.is_some_and(Action::is_function) && !is_ours(signal) && !is_borrowed {
-        start::watch_actions();
-    }
     done.unwrap_or(Err(sys::Errno(libc::EINVAL)))
 }
 
