@@ -266,6 +266,17 @@ fn it_needs_nothing_but_itself() {
 }
 
 #[test]
+fn a_service_that_cannot_be_asked_is_told_of() {
+    let Some(stage) = Stage::new() else { return };
+    let mut check = dmabuf();
+    // Who would read what the service tells is not there.
+    check.env("PATH", "/nonexistent").args(["check", "--"]).arg(stage.program());
+    let output = check.arg(stage.buffer("a")).output().unwrap();
+    assert_eq!(output.status.code(), Some(66));
+    assert!(stderr(&output).contains("could not be asked"), "{}", stderr(&output));
+}
+
+#[test]
 fn what_it_cannot_look_at_is_an_error() {
     let mut check = dmabuf();
     check.env("TMPDIR", "/nonexistent").args(["check", "--", "true"]);

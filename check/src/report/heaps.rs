@@ -28,8 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Heaps {
     device: Option<File>,
     mounts: Vec<PathBuf>,
-    /// Those that did not answer, which are not asked again.
-    silent: Vec<PathBuf>,
+    /// Those that did not answer, or could not be asked, and why. They are not asked again.
+    silent: Vec<(PathBuf, io::Error)>,
     /// How often something was told before.
     before: HashMap<Told, u64>,
 }
@@ -90,8 +90,15 @@ impl Heaps {
 
     /// What could not be looked into, in sentences.
     pub fn limits(&self) -> Vec<String> {
-        let sentence = |mount: &PathBuf| {
-            format!("the service at {} does not answer: what it sees is not told", mount.display())
+        let sentence = |(mount, error): &(PathBuf, io::Error)| match error.kind() {
+            ErrorKind::TimedOut => format!(
+                "the service at {} does not answer: what it sees is not told",
+                mount.display()
+            ),
+            _ => format!(
+                "the service at {} could not be asked: what it sees is not told: {error}",
+                mount.display()
+            ),
         };
         self.silent.iter().map(sentence).collect()
     }
@@ -107,9 +114,7 @@ impl Heaps {
                     }
                     self.mounts.push(mount);
                 }
-                Err(error) if error.kind() == ErrorKind::TimedOut => self.silent.push(mount),
-                // It has gone, or is another user's.
-                Err(_) => {}
+                Err(error) => self.silent.push((mount, error)),
             }
         }
         if let Some(device) = &mut self.device {
@@ -210,12 +215,14 @@ struct Violation {
     count: u64,
 }
 
-/// Has another process read a file. One that waits for a service cannot even be killed, and is left
-/// behind until the service is gone.
+/// Has another process read a file: nothing, if the service has gone or is another user's. One that
+/// waits for a service cannot even be killed, and is left behind until the service is gone.
 fn read_in_time(file: &Path, patience: Duration) -> io::Result<Vec<u8>> {
     let mut cat = Command::new("cat");
     cat.arg(file).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut reader = cat.spawn()?;
+    let reader = cat.spawn();
+    let mut reader =
+        reader.map_err(|error| io::Error::new(error.kind(), format!("cat: {error}")))?;
     let output = reader.stdout.take();
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {

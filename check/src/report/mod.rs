@@ -305,8 +305,8 @@ fn sentence(limit: &record::Limit) -> String {
     }
 }
 
-/// A path as seen from `root`, if it is below it, and that is not all there is. Compilers that run in a build folder name sources by
-/// way of that.
+/// A path as seen from `root`, if it is below it, and that is not all there is. Compilers that run in
+/// a build folder name sources by way of that.
 fn below(root: &Path, path: &str) -> PathBuf {
     let mut plain = PathBuf::new();
     for component in Path::new(path).components() {
