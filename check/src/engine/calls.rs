@@ -108,7 +108,10 @@ fn mask(program: &mut Context, how: i32, new: usize, old: usize, size: usize) ->
     let (true, Some(set)) = (size == 8, sys::read_value::<u64>(new)) else {
         return plain(libc::SYS_rt_sigprocmask, [how as usize, new, old, size, 0, 0]);
     };
-    let known = program.mask();
+    // In a handler of faults that signal is blocked, as far as the program knows.
+    let handles_fault = lock::with(|state| state.handles_fault()) == Some(true);
+    let own = if handles_fault { signal::set(libc::SIGSEGV) } else { 0 };
+    let known = program.mask() | own;
     let mask = match how {
         libc::SIG_BLOCK => known | set,
         libc::SIG_UNBLOCK => known & !set,
@@ -116,7 +119,7 @@ fn mask(program: &mut Context, how: i32, new: usize, old: usize, size: usize) ->
         _ => return error(libc::EINVAL),
     };
     program.set_mask(mask);
-    if mask & signal::set(libc::SIGSEGV) == 0 {
+    if handles_fault && mask & signal::set(libc::SIGSEGV) == 0 {
         lock::with(|state| state.set_handles_fault(false));
     }
     if old != 0 && !sys::write_memory(old, &known.to_ne_bytes()) {

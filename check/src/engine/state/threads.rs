@@ -7,8 +7,7 @@ impl State {
     /// Whether this thread is in the program's handler of a fault, or has left it with the signal
     /// blocked.
     pub fn handles_fault(&self) -> bool {
-        let thread = sys::thread();
-        self.handling.contains(&thread)
+        !self.handling.is_empty() && self.handling.contains(&sys::thread())
     }
 
     /// It is, or is not any more.
