@@ -217,9 +217,18 @@ impl Context<'_> {
 
     /// Has the program go on with these blocked, but for those that are the engine's.
     pub fn set_mask(&mut self, mask: u64) {
+        self.write_mask(mask & !MASK);
+    }
+
+    /// Has the rest of a call that waits go on with this one blocked as well, whose ever it is.
+    fn block(&mut self, signal: c_int) {
+        self.write_mask(self.mask() | set(signal));
+    }
+
+    fn write_mask(&mut self, mask: u64) {
         let set = &raw mut self.0.uc_sigmask;
         // SAFETY: As above.
-        unsafe { set.cast::<u64>().write(mask & !MASK) }
+        unsafe { set.cast::<u64>().write(mask) }
     }
 
     /// Has a trapped call return this; one that is to be made again is, after handlers have run.
@@ -361,7 +370,7 @@ unsafe fn forward(signal: c_int, info: Info, context: *mut c_void) -> usize {
     let is_of_the_program = is_ours(signal) && code > 0;
     if !is_of_the_program && program.interrupts_wait() && sys::raise(signal, info as usize).is_ok()
     {
-        program.set_mask(program.mask() | set(signal));
+        program.block(signal);
         return 0;
     }
     let asked = lock::with(|state| {

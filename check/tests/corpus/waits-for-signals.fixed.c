@@ -120,6 +120,9 @@ static void unblocked_while_it_waits(void)
 	need_handled(4, SIGUSR1, "pselect");
 	need(ppoll(NULL, 0, &moment, &none) == 0, "ppoll without a signal");
 	need_handled(4, SIGUSR1, "ppoll without a signal");
+	handle_with(SIGTRAP, 0);
+	child(SIGTRAP);
+	need(ppoll(NULL, 0, NULL, &none) == -1 && errno == EINTR && handled == 5, "SIGTRAP");
 	handled = 0;
 	handle_with(SIGRTMIN, 0);
 	block(SIGRTMIN);
@@ -143,7 +146,7 @@ static void ended_or_made_again(void)
 	/* What the children before have put there. */
 	while (wait(NULL) != -1)
 		;
-	need(readv(sockets[0], &list, 1) == 3, "readv");
+	need(readv(sockets[0], &list, 1) == 4, "readv");
 	handled = 0;
 	child(SIGUSR1);
 	need(readv(sockets[0], &list, 1) == -1 && errno == EINTR && handled == 1, "EINTR");
