@@ -346,6 +346,29 @@ mod tests {
         }
     }
 
+    /// An END as begun does not rank what is open: it ends what ranking would have ended.
+    #[test]
+    fn the_short_way_to_an_end_leads_where_the_long_one_does() {
+        let mut all = Vec::new();
+        for owner in [A, B] {
+            for access in [Read, Write, ReadWrite] {
+                for (start, end) in [(0, 10), (0, 5), (5, 10)] {
+                    all.push(bracket(owner, access, start, end));
+                }
+            }
+        }
+        let slots = |ledger: &Ledger<Vec<Slot>>| Vec::from_iter(ledger.slots.iter().map(|s| s.0));
+        for begun in (0..all.len().pow(3)).map(|n| [n, n / 18, n / 18 / 18].map(|n| all[n % 18])) {
+            let mut ledger = strict();
+            begun.iter().for_each(|&begun| ledger.begin(begun).unwrap());
+            for &end in &all {
+                let (mut short, mut long) = (ledger.clone(), ledger.clone());
+                assert_eq!(short.end(end), long.end_another(end), "{begun:?}");
+                assert_eq!(slots(&short), slots(&long), "{begun:?} and {end:?}");
+            }
+        }
+    }
+
     #[test]
     fn more_alike_than_can_be_counted_take_another_slot() {
         let whole = bracket(A, Read, 0, 1);
