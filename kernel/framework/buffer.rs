@@ -6,8 +6,7 @@ use kernel::device::Device;
 use kernel::mm::Mm;
 use kernel::page::PAGE_SIZE;
 use kernel::prelude::*;
-use kernel::sync::lock::{mutex::MutexBackend, Guard};
-use kernel::sync::{new_mutex, Arc, Mutex};
+use kernel::sync::{new_mutex, Arc, Mutex, MutexGuard};
 
 use crate::abstractions::dma_buf::{Bracketed, CpuAccess, DmaBuf, Exporter};
 use crate::abstractions::mm;
@@ -212,7 +211,7 @@ impl Buffer {
     /// The state, if a bracket has nothing to do now but to be written down. All that such a bracket runs
     /// through is inlined: calls would cost half as much again.
     #[inline]
-    fn idle(&self) -> Option<Guard<'_, State, MutexBackend>> {
+    fn idle(&self) -> Option<MutexGuard<'_, State>> {
         if self.tracks() || self.heap.memory == Memory::Two {
             return None;
         }
