@@ -37,6 +37,10 @@ pub fn conform(kernel: Option<&str>, toolchain: &Toolchain) -> Result<()> {
     let dmabuf = executables(cargo("build").args(["--package", "dmabuf-cli"]))?;
     let shape = vm::Shape { kernel, modules: &modules, ..Default::default() };
     let status = vm::sh(&shape, SCRIPT, &dmabuf)?;
-    ensure!(status == 0, "not every required behaviour holds: status {status}");
+    ensure!(
+        status == 0,
+        "`dmabuf conform` or `dmabuf serve` ended with status {status} in the machine; a behaviour \
+         that is required and does not hold is marked with ✗ in what was printed"
+    );
     Ok(())
 }

@@ -23,7 +23,9 @@ const SCRIPT: &str = r#"
     for tests; do
         "$tests" --quiet --test-threads=1 || exit
     done
-    "$checker" --quiet in_buffers_of_the_modules_heap_that_checks || exit
+    # It does not fail where it is told a name that no test has.
+    "$checker" --quiet in_buffers_of_the_modules_heap_that_checks | tee /run/said
+    grep -q ' ok\. 1 passed' /run/said || exit
     cd /dev/dma_heap || exit
     said=$("$dmabuf" conform $(ls | grep -vx system)) || { echo "$said"; exit 1; }
     echo "$said" | tail -n 1
