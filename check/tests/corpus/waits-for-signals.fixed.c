@@ -2,7 +2,7 @@
  * Waits in system calls that signals end, in each of the ways in which they do: what is blocked
  * meanwhile and afterwards, what handlers are told, in which order, on which stack.
  */
-#include "corpus.h"
+#include "waits.h"
 #include <poll.h>
 #include <signal.h>
 #include <sys/select.h>
@@ -40,25 +40,6 @@ static void handle_with(int signal, int flags)
 	need(sigaction(signal, &action, NULL) == 0, "sigaction");
 	need(sigaction(signal, NULL, &told) == 0 && told.sa_sigaction == handle,
 	     "the handler is told");
-}
-
-/* Until a process waits for something, or has ended. */
-static void until_it_waits(pid_t pid)
-{
-	char path[32], stat[512], *state;
-	ssize_t len;
-	int file;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	do {
-		usleep(1000);
-		file = open(path, O_RDONLY);
-		len = read(file, stat, sizeof(stat) - 1);
-		close(file);
-		stat[len > 0 ? len : 0] = 0;
-		/* It is behind the name, which is in brackets. */
-		state = strrchr(stat, ')');
-	} while (state && !strchr("SZ", state[2]));
 }
 
 /* A child that sends a signal when this process waits, and then puts a byte into the socket. */

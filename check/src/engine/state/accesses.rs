@@ -73,8 +73,14 @@ impl State {
             });
             return self.open(index, page, allowed);
         }
-        let hold =
-            Hold { thread: sys::thread(), start: page, end: page + PAGE, allowed: needed, call: 0 };
+        let hold = Hold {
+            thread: sys::thread(),
+            start: page,
+            end: page + PAGE,
+            allowed: needed,
+            call: 0,
+            was_open: None,
+        };
         if !self.hold(hold) {
             return self.open(index, page, needed);
         }

@@ -124,7 +124,14 @@ impl State {
         let start = self.mappings[index].start;
         let end = start + PAGE;
         let call = self.new_call();
-        let hold = Hold { thread: sys::thread(), start, end, allowed: Allowed::Read, call };
+        let hold = Hold {
+            thread: sys::thread(),
+            start,
+            end,
+            allowed: Allowed::Read,
+            call,
+            was_open: None,
+        };
         if !self.hold(hold) {
             return None;
         }

@@ -13,6 +13,8 @@ pub struct Hold {
     pub allowed: Allowed,
     /// The call that it is for; 0 for an instruction.
     pub call: u64,
+    /// Where it was open anyway: the generation of the buffer by then.
+    pub was_open: Option<u32>,
 }
 
 impl State {
@@ -64,7 +66,10 @@ impl State {
             any = true;
             self.holds.swap_remove(index);
             for at in 0..self.mappings.len() {
-                if self.mappings[at].overlaps(hold.start, hold.end) {
+                let mapping = self.mappings[at];
+                let generation = self.buffers[mapping.buffer].generation;
+                // Where nothing has changed, nothing is to be done.
+                if hold.was_open != Some(generation) && mapping.overlaps(hold.start, hold.end) {
                     if call == 0 {
                         self.protect_page(at, hold.start);
                     } else {
@@ -76,8 +81,8 @@ impl State {
         any
     }
 
-    /// Opens memory for a call that loads from it or stores to it; pages that are open anyway are
-    /// none of its business.
+    /// Opens memory for a call that loads from it or stores to it. What is open anyway stays so until
+    /// the call is over, whatever other threads end meanwhile.
     pub fn open_for_call(&mut self, call: u64, start: usize, end: usize, allowed: Allowed) {
         let (start, end) = (start & !(PAGE - 1), end.saturating_add(PAGE - 1) & !(PAGE - 1));
         for at in 0..self.mappings.len() {
@@ -95,14 +100,14 @@ impl State {
                 is_open = now >= allowed.min(mapping.allowed());
                 page = until;
             }
-            if !is_open {
-                let hold = Hold { thread: sys::thread(), start, end, allowed, call };
-                if self.hold(hold) {
-                    self.protect(at, start, end);
-                } else {
-                    // It stays open until protections change.
-                    let _ = self.allow(at, start, end, allowed.min(mapping.allowed()));
-                }
+            let was_open = is_open.then_some(self.buffers[mapping.buffer].generation);
+            let hold = Hold { thread: sys::thread(), start, end, allowed, call, was_open };
+            let is_held = self.hold(hold);
+            if is_held && !is_open {
+                self.protect(at, start, end);
+            } else if !is_open {
+                // It stays open until protections change.
+                let _ = self.allow(at, start, end, allowed.min(mapping.allowed()));
             }
         }
     }
