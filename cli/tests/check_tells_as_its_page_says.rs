@@ -252,7 +252,10 @@ fn what_was_found_is_told_although_sarif_cannot_be_written() {
 fn it_needs_nothing_but_itself() {
     let Some(stage) = Stage::new() else { return };
     let copy = stage.folder.path().join("copy");
-    fs::copy(env!("CARGO_BIN_EXE_dmabuf"), &copy).unwrap();
+    // By another process: what a test beside this one starts would have it open, and nobody could run
+    // it meanwhile.
+    let mut cp = Command::new("cp");
+    assert!(cp.arg(env!("CARGO_BIN_EXE_dmabuf")).arg(&copy).status().unwrap().success());
     let mut check = Command::new(&copy);
     check.env_clear().env("HOME", "/nonexistent").current_dir("/");
     if rustix::process::geteuid().is_root() {
