@@ -21,9 +21,11 @@ use rustix::{
 use crate::{apt, process::wait_for};
 
 /// Beside what the caller adds. Warnings are printed; a panic, an oops or a task that hangs ends the
-/// machine at once. The watchdogs get more time: an emulated machine on a busy host is slow, not stuck.
+/// machine at once. The watchdogs get more time, and the timer is not tested, which would be a panic: an
+/// emulated machine on a busy host is slow, not stuck.
 const COMMAND_LINE: &str = "console=ttyS0 loglevel=5 panic=-1 oops=panic hung_task_panic=1 nokaslr \
-                            mitigations=off watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=120";
+                            mitigations=off no_timer_check watchdog_thresh=60 \
+                            rcupdate.rcu_cpu_stall_timeout=120";
 
 /// What on the console means that the kernel is not well.
 const ALARMS: &[&str] = &[
