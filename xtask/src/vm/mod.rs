@@ -42,7 +42,8 @@ const MACHINE_FAILED: u8 = 125;
 const OWN_COMMAND: &str = "dmabuf";
 
 /// Modules that the machine itself needs, then dma-buf exporters and FUSE. udmabuf and the
-/// system heap are part of Debian's kernel.
+/// system heap are part of Debian's kernel. There is no console to draw, and on a busy host a card
+/// that draws one warns that its screen does not come round.
 const MODULES: &[&str] = &[
     "virtio_pci",
     "virtio_console",
@@ -50,6 +51,7 @@ const MODULES: &[&str] = &[
     "9pnet_virtio",
     "overlay",
     "fuse",
+    "drm_kms_helper fbdev_emulation=0",
     "vgem",
     "vivid",
     "virtio_gpu",
