@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use dmabuf_kernel_tests::{Buffer, Ended, HEAPS, in_a_fork, machine, module};
-use rustix::io::Errno;
 use rustix::process::Signal;
 
 const SIZE: usize = 16 << 20;
@@ -33,7 +32,6 @@ impl Cgroup {
         fs::write(self.0.join("cgroup.procs"), "0").expect("root may");
     }
 
-    /// More than all there is: no limit.
     fn limit(&self, bytes: usize) {
         fs::write(self.0.join("memory.max"), bytes.to_string()).expect("root may");
     }
@@ -49,40 +47,6 @@ impl Drop for Cgroup {
     fn drop(&mut self) {
         fs::remove_dir(&self.0).expect("nobody is in it");
     }
-}
-
-/// Whoever the kernel may not end is refused, after a part of the memory was had already: that part goes
-/// back.
-#[test]
-fn an_allocation_that_fails_midway_leaves_nothing() {
-    if !machine::accounts() {
-        println!("skipped: the machine does not account the memory of heaps");
-        return;
-    }
-    module::ensure();
-    let (buffers, before) = (machine::buffers(), machine::free_memory());
-    for heap in HEAPS {
-        let cgroup = Cgroup::new();
-        let refused = || {
-            cgroup.join();
-            machine::offer_to_be_ended("-1000");
-            let before = cgroup.charged();
-            // Nothing but the allocation is done while memory is short: nobody is ended for it.
-            let refused: Vec<_> = (0..SIZE * 3 / 4)
-                .step_by(SIZE / 61 + 4096)
-                .map(|had| {
-                    cgroup.limit(before + had);
-                    let refused = Buffer::allocate(heap, SIZE).map(drop);
-                    cgroup.limit(usize::MAX);
-                    refused
-                })
-                .collect();
-            assert!(refused.iter().all(|one| *one == Err(Errno::NOMEM)), "{heap}: {refused:?}");
-            assert!(cgroup.charged() < before + SIZE / 8, "{heap}: it is charged still");
-        };
-        assert_eq!(in_a_fork(refused), Ended::Exited(0), "{heap}");
-    }
-    machine::comes_back(buffers, before);
 }
 
 #[test]
