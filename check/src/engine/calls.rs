@@ -188,45 +188,45 @@ fn map(program: &Context, args: [usize; 6]) -> isize {
         return plain(libc::SYS_mmap, args);
     };
     start::watch(window::START, 1);
-    let fixed = libc::MAP_FIXED | libc::MAP_FIXED_NOREPLACE | libc::MAP_32BIT;
-    let is_placed = flags & fixed as usize != 0;
-    let mut mapped = error(libc::EEXIST);
-    if flags & libc::MAP_FIXED as usize != 0 {
-        mapped = replace(program, address, len, || plain(libc::SYS_mmap, args));
-    } else if is_placed || len == 0 {
-        mapped = plain(libc::SYS_mmap, args);
-    } else {
-        let flags = flags | libc::MAP_FIXED_NOREPLACE as usize;
-        for _ in 0..64 {
-            let Some(slot) = lock::with(|state| state.slot(len)).flatten() else { break };
-            mapped = plain(libc::SYS_mmap, [slot, len, protection, flags, fd, offset]);
-            if mapped != error(libc::EEXIST) {
-                break;
+    let book = |mapped: isize| {
+        match sys::result(mapped) {
+            Ok(at) => {
+                lock::with(|state| state.mapped(buffer, at, len, offset as u64, protection as i32));
+                start::watch(at, len);
+            }
+            Err(_) => {
+                lock::with(|state| state.map_failed(buffer, len as u64));
             }
         }
-        if mapped == error(libc::EEXIST) {
-            mapped = plain(libc::SYS_mmap, args);
+        mapped
+    };
+    if flags & libc::MAP_FIXED as usize != 0 {
+        return replace(program, address, len, || book(plain(libc::SYS_mmap, args)));
+    }
+    let placed = libc::MAP_FIXED_NOREPLACE | libc::MAP_32BIT;
+    if flags & placed as usize != 0 || len == 0 {
+        return book(plain(libc::SYS_mmap, args));
+    }
+    let flags = flags | libc::MAP_FIXED_NOREPLACE as usize;
+    for _ in 0..64 {
+        let Some(slot) = lock::with(|state| state.slot(len)).flatten() else { break };
+        let mapped = plain(libc::SYS_mmap, [slot, len, protection, flags, fd, offset]);
+        if mapped != error(libc::EEXIST) {
+            return book(mapped);
         }
     }
-    match sys::result(mapped) {
-        Ok(at) => {
-            lock::with(|state| state.mapped(buffer, at, len, offset as u64, protection as i32));
-            start::watch(at, len);
-        }
-        Err(_) => {
-            lock::with(|state| state.map_failed(buffer, len as u64));
-        }
-    }
-    mapped
+    book(plain(libc::SYS_mmap, args))
 }
 
-/// A call with which what is mapped there goes, unless it fails.
+/// A call with which what is mapped there goes, unless it fails. What comes in its place is booked in
+/// `call`: until then a thread that traps there tries again.
 fn replace(program: &Context, address: usize, len: usize, call: impl FnOnce() -> isize) -> isize {
     let end = len.checked_next_multiple_of(PAGE).and_then(|len| address.checked_add(len));
     let Some(end) = end.filter(|_| address.is_multiple_of(PAGE)) else { return call() };
     let registers = program.registers(true);
     // Before, since afterwards somebody else may have the addresses.
     let is_ours = lock::with(|state| {
+        state.replacing(address, end);
         let is_ours = state.overlaps(address, end);
         if is_ours {
             state.here(&registers);
@@ -235,9 +235,12 @@ fn replace(program: &Context, address: usize, len: usize, call: impl FnOnce() ->
         is_ours
     });
     let result = call();
-    if is_ours == Some(true) {
-        lock::with(|state| state.unmapped(sys::result(result).is_ok()));
-    }
+    lock::with(|state| {
+        if is_ours == Some(true) {
+            state.unmapped(sys::result(result).is_ok());
+        }
+        state.replaced();
+    });
     result
 }
 

@@ -34,7 +34,8 @@ impl State {
     ) -> Fault {
         let needed = if write { Allowed::Write } else { Allowed::Read };
         let Some(index) = self.mapping(address) else {
-            return Fault::NotOurs;
+            // What another thread replaces is something else in a moment.
+            return if self.is_replaced(address) { Fault::Again } else { Fault::NotOurs };
         };
         let mapping = self.mappings[index];
         if mapping.allowed() < needed || !is_mapped && !mapping.is_there(address) {

@@ -130,6 +130,25 @@ impl State {
         }
     }
 
+    /// A call begins that puts something else in this range, or nothing: a thread that traps there
+    /// tries again until it is over. Where there is no room, such a trap is the program's.
+    pub fn replacing(&mut self, start: usize, end: usize) {
+        self.replacing.push((sys::thread(), [start, end]));
+    }
+
+    /// The call is over, and what came of it is known.
+    pub fn replaced(&mut self) {
+        let thread = sys::thread();
+        if let Some(index) = self.replacing.iter().position(|&(other, _)| other == thread) {
+            self.replacing.swap_remove(index);
+        }
+    }
+
+    /// Whether such a call is under way about this address.
+    pub(super) fn is_replaced(&self, address: usize) -> bool {
+        self.replacing.iter().any(|&(_, [start, end])| start <= address && address < end)
+    }
+
     /// It is gone, or still there, since the call has failed.
     pub fn unmapped(&mut self, is_gone: bool) {
         let thread = sys::thread();

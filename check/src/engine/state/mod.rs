@@ -59,6 +59,8 @@ pub struct State {
     mappings: Table<Mapping, 16384>,
     /// Those that a thread is about to unmap.
     unmapping: Table<(u32, Mapping), 1024>,
+    /// Ranges in which a thread is about to put something else, or nothing.
+    replacing: Table<(u32, [usize; 2]), 256>,
     holds: Table<Hold, 1024>,
     /// Threads in which the program handles a fault, and a second one would be the end.
     handling: Table<u32, 256>,
@@ -88,6 +90,7 @@ impl State {
             buffers: Table::new(),
             mappings: Table::new(),
             unmapping: Table::new(),
+            replacing: Table::new(),
             holds: Table::new(),
             handling: Table::new(),
             waited: Table::new(),
@@ -107,6 +110,7 @@ impl State {
         self.buffers.prepare()?;
         self.mappings.prepare()?;
         self.unmapping.prepare()?;
+        self.replacing.prepare()?;
         self.holds.prepare()?;
         self.handling.prepare()?;
         self.waited.prepare()?;
@@ -122,6 +126,7 @@ impl State {
         self.handling.clear();
         self.waited.clear();
         self.unmapping.clear();
+        self.replacing.clear();
         // What is not there any more has to be forgotten: somebody else gets the addresses.
         let mut index = 0;
         while let Some(mapping) = self.mappings.get(index) {
