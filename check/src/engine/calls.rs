@@ -401,7 +401,7 @@ fn ioctl(program: &Context, args: [usize; 6]) -> isize {
 fn time_loads(buffer: usize) {
     let due = lock::with(|state| state.page_to_time(buffer)).flatten();
     if let Some((call, page)) = due {
-        let is_uncached = uncached::is(page);
+        let is_uncached = !uncached::is_emulated() && uncached::is(page);
         lock::with(|state| state.timed(buffer, call, is_uncached));
     }
 }

@@ -1,6 +1,8 @@
 //! Whether a page is mapped uncached, found out by time: the kernel copies it into a pipe, as it
 //! copies a page of the engine's own. A page that cannot be read fails there, and traps nowhere.
 
+use core::arch::x86_64::{__cpuid, CpuidResult};
+
 use super::sys::{self, PAGE, Pipe};
 
 /// How often each is copied, in turn. A processor that does something else meanwhile makes any copy slow,
@@ -13,6 +15,16 @@ const TRIES: usize = 3;
 const TIMES: u64 = 8;
 /// Nor is one of a page within a cache that takes so many nanoseconds.
 const AT_LEAST: u64 = 8_000;
+
+/// Whether the processor is one that QEMU emulates (TCG): it caches nothing, and on a busy host what it
+/// takes for a load says nothing of the memory.
+pub fn is_emulated() -> bool {
+    const IS_GUEST: u32 = 1 << 31;
+    const WHOSE: u32 = 0x4000_0000;
+    let whose = |cpu: CpuidResult| [cpu.ebx, cpu.ecx, cpu.edx];
+    __cpuid(1).ecx & IS_GUEST != 0
+        && whose(__cpuid(WHOSE)) == [*b"TCGT", *b"CGTC", *b"GTCG"].map(u32::from_le_bytes)
+}
 
 /// Whether it is; false if that cannot be found out.
 pub fn is(page: usize) -> bool {
@@ -77,6 +89,7 @@ mod tests {
             eprintln!("skipped: there is no device `edu` of QEMU's, whose registers may be read");
             return;
         };
+        assert!(is_emulated(), "the machine's processor is");
         let file = File::options().read(true).write(true).open(registers).unwrap();
         let (access, fd) = (libc::PROT_READ | libc::PROT_WRITE, file.as_raw_fd());
         // SAFETY: A new mapping, at an address of the kernel's choice.
