@@ -225,22 +225,14 @@ fn replace(program: &Context, address: usize, len: usize, call: impl FnOnce() ->
     let Some(end) = end.filter(|_| address.is_multiple_of(PAGE)) else { return call() };
     let registers = program.registers(true);
     // Before, since afterwards somebody else may have the addresses.
-    let is_ours = lock::with(|state| {
-        state.replacing(address, end);
-        let is_ours = state.overlaps(address, end);
-        if is_ours {
+    lock::with(|state| {
+        if state.overlaps(address, end) {
             state.here(&registers);
-            state.unmapping(address, end);
         }
-        is_ours
+        state.unmapping(address, end);
     });
     let result = call();
-    lock::with(|state| {
-        if is_ours == Some(true) {
-            state.unmapped(sys::result(result).is_ok());
-        }
-        state.replaced();
-    });
+    lock::with(|state| state.unmapped(sys::result(result).is_ok()));
     result
 }
 

@@ -95,8 +95,11 @@ impl State {
     }
 
     /// What is mapped there is about to go, and is open until then: nobody is told of any more who
-    /// has it trap. Where the program is has been taken down.
+    /// has it trap, and who does tries again until the call is over. Where the program is has been
+    /// taken down, if any of it is a buffer's.
     pub fn unmapping(&mut self, start: usize, end: usize) {
+        // Where there is no room, such a trap is the program's.
+        self.replacing.push((sys::thread(), [start, end]));
         self.bring_back(start, end);
         self.split(start);
         self.split(end);
@@ -130,21 +133,7 @@ impl State {
         }
     }
 
-    /// A call begins that puts something else in this range, or nothing: a thread that traps there
-    /// tries again until it is over. Where there is no room, such a trap is the program's.
-    pub fn replacing(&mut self, start: usize, end: usize) {
-        self.replacing.push((sys::thread(), [start, end]));
-    }
-
-    /// The call is over, and what came of it is known.
-    pub fn replaced(&mut self) {
-        let thread = sys::thread();
-        if let Some(index) = self.replacing.iter().position(|&(other, _)| other == thread) {
-            self.replacing.swap_remove(index);
-        }
-    }
-
-    /// Whether such a call is under way about this address.
+    /// Whether a call is under way with which what is at this address goes.
     pub(super) fn is_replaced(&self, address: usize) -> bool {
         self.replacing.iter().any(|&(_, [start, end])| start <= address && address < end)
     }
@@ -152,6 +141,9 @@ impl State {
     /// It is gone, or still there, since the call has failed.
     pub fn unmapped(&mut self, is_gone: bool) {
         let thread = sys::thread();
+        if let Some(index) = self.replacing.iter().position(|&(other, _)| other == thread) {
+            self.replacing.swap_remove(index);
+        }
         let mut index = 0;
         while let Some(&(other, mapping)) = self.unmapping.get(index) {
             if other != thread {
