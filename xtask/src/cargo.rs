@@ -15,6 +15,20 @@ pub fn root() -> Result<PathBuf> {
 
 /// Builds, and tells the programs that came of it.
 pub fn executables(command: &mut Command) -> Result<Vec<PathBuf>> {
+    let programs = built(command)?.into_iter();
+    Ok(programs.map(|(program, _)| program).collect())
+}
+
+/// Builds the tests and examples that these arguments are about, and tells them: cargo names the
+/// commands too that tests run.
+pub fn tests(arguments: &[&str]) -> Result<Vec<PathBuf>> {
+    let mut command = cargo("test");
+    let programs = built(announce(command.arg("--no-run").args(arguments)))?.into_iter();
+    Ok(programs.filter_map(|(program, is_command)| (!is_command).then_some(program)).collect())
+}
+
+/// The programs that came of it, and whether each is a command.
+fn built(command: &mut Command) -> Result<Vec<(PathBuf, bool)>> {
     let output = command
         .arg("--message-format=json-render-diagnostics")
         .stderr(Stdio::inherit())
@@ -22,12 +36,14 @@ pub fn executables(command: &mut Command) -> Result<Vec<PathBuf>> {
     if !output.status.success() {
         bail!("{}", output.status);
     }
-    let mut executables = Vec::new();
+    let mut programs = Vec::new();
     for line in output.stdout.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
         let message: serde_json::Value = serde_json::from_slice(line)?;
-        executables.extend(message["executable"].as_str().map(PathBuf::from));
+        let is_command =
+            message["target"]["kind"][0] == "bin" && message["profile"]["test"] != true;
+        programs.extend(message["executable"].as_str().map(|path| (path.into(), is_command)));
     }
-    Ok(executables)
+    Ok(programs)
 }
 
 /// A command of cargo.

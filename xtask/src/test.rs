@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
     apt,
-    cargo::{announce, cargo, executables, root},
+    cargo::{self, announce, cargo, executables, root},
     kernel, mounts,
     process::wait_for,
     vm,
@@ -332,13 +332,10 @@ fn exporters(_: &Options) -> Result<Outcome> {
     if let Err(reason) = vm::is_possible() {
         return Ok(Outcome::Skipped(format!("{reason:#}")));
     }
-    let build = |arguments: &[&str]| executables(announce(cargo("test").args(arguments)));
     let dmabuf = executables(announce(cargo("build").args(["--package", "dmabuf-cli"])))?;
-    let mut tests = build(&["--no-run", "--package", "dmabuf"])?;
+    let mut tests = cargo::tests(&["--package", "dmabuf"])?;
     let camera = "a_camera_fills_our_buffers";
-    tests.extend(build(&["--no-run", "--package", "dmabuf-cli", "--test", camera])?);
-    // Cargo names the command again, which that test runs.
-    tests.retain(|program| !dmabuf.contains(program));
+    tests.extend(cargo::tests(&["--package", "dmabuf-cli", "--test", camera])?);
     // The program in C is compiled, and run a first time, by a test here.
     let c =
         announce(cargo("test").args(["--quiet", "--package", "dmabuf-c", "--tests"])).status()?;
@@ -362,11 +359,8 @@ fn checker(_: &Options) -> Result<Outcome> {
         return Ok(Outcome::Skipped(format!("{reason:#}")));
     }
     let corpus = "checker_finds_the_corpus";
-    let build = |arguments: &[&str]| executables(cargo("test").arg("--no-run").args(arguments));
-    let mut programs = build(&["--package", "dmabuf-cli", "--test", corpus])?;
-    // Cargo names the command as well.
-    programs.retain(|program| program.to_string_lossy().contains(corpus));
-    programs.extend(build(&["--package", "dmabuf-check", "--lib"])?);
+    let mut programs = cargo::tests(&["--package", "dmabuf-cli", "--test", corpus])?;
+    programs.extend(cargo::tests(&["--package", "dmabuf-check", "--lib"])?);
     // A program of tests does not fail where it is told a name that none of them has.
     let script = r#"
         ls /dev/udmabuf /dev/dma_heap/system && grep -q 123411e8 /proc/bus/pci/devices || exit

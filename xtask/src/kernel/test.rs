@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::{build, clippy, format, refused::are_refused, toolchain::Toolchain};
 use crate::{
-    cargo::{announce, cargo, executables},
+    cargo::{self, announce, cargo, executables},
     vm,
 };
 
@@ -53,13 +53,8 @@ pub fn test(kernel: Option<&str>) -> Result<()> {
     let modules = module.parent().context("a module is in a folder")?.to_path_buf();
 
     let mut programs = executables(announce(cargo("build").args(["--package", "dmabuf-cli"])))?;
-    let checker = ["--no-run", "--package", "dmabuf-cli", "--test", CHECKER];
-    let mut checker = executables(announce(cargo("test").args(checker)))?;
-    // Cargo names the command again.
-    checker.retain(|program| !programs.contains(program));
-    programs.extend(checker);
-    let tests = ["--no-run", "--package", "dmabuf-kernel-tests", "--tests"];
-    let tests = executables(announce(cargo("test").args(tests)))?;
+    programs.extend(cargo::tests(&["--package", "dmabuf-cli", "--test", CHECKER])?);
+    let tests = cargo::tests(&["--package", "dmabuf-kernel-tests", "--tests"])?;
     programs.insert(0, modules);
     let is_first = |path: &PathBuf| path.to_string_lossy().contains(FIRST);
     let (first, others): (Vec<_>, Vec<_>) = tests.into_iter().partition(is_first);
