@@ -116,6 +116,15 @@ fn run_twice(program: &str, arguments: &[&str], folder: &Path) -> Option<(Output
     Some((alone, words))
 }
 
+/// The same of a program in a file of this text, which has to print what is expected.
+#[track_caller]
+fn says(program: &str, file: &str, text: &str, expected: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join(file), text).unwrap();
+    let Some((alone, _)) = run_twice(program, &[file], folder.path()) else { return };
+    assert_eq!(stdout(&alone), expected);
+}
+
 /// The status, as a shell tells it.
 fn status(output: &Output) -> i32 {
     output.status.code().unwrap_or_else(|| 128 + output.status.signal().unwrap())
@@ -123,10 +132,7 @@ fn status(output: &Output) -> i32 {
 
 #[test]
 fn java_finds_its_null_pointers() {
-    let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("Traps.java"), JAVA).unwrap();
-    let Some((alone, _)) = run_twice("java", &["Traps.java"], folder.path()) else { return };
-    assert_eq!(stdout(&alone), "66667\ndeep\n0\n");
+    says("java", "Traps.java", JAVA, "66667\ndeep\n0\n");
 }
 
 #[test]
@@ -157,10 +163,7 @@ fn python_tells_where_it_crashed() {
 
 #[test]
 fn node_runs_its_workers() {
-    let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("workers.js"), NODE).unwrap();
-    let Some((alone, _)) = run_twice("node", &["workers.js"], folder.path()) else { return };
-    assert_eq!(stdout(&alone), "2000000 child\n2000000\n");
+    says("node", "workers.js", NODE, "2000000 child\n2000000\n");
 }
 
 #[test]
