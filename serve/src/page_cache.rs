@@ -11,6 +11,7 @@ use fuser::INodeNo;
 use rustix::fs::{Mode, OFlags};
 
 use crate::kernel::Kernel;
+pub(crate) use sys::leave_files;
 
 /// Bytes that are sent to the page cache in one message.
 const CHUNK: u64 = 1 << 20;
@@ -59,12 +60,6 @@ fn sync_file_range(path: &CStr, inode: u64, range: Range, waits: bool) -> io::Re
         rustix::fs::fdatasync(&file)?;
     }
     Ok(())
-}
-
-/// Gives the calling thread descriptors of its own, and closes them, but for those of standard
-/// streams.
-pub(crate) fn leave_files() -> io::Result<()> {
-    sys::leave_files()
 }
 
 impl Mappings for PageCache {
@@ -117,8 +112,9 @@ mod sys {
 
     use dmabuf_export::Range;
 
-    /// `close_range(2)` with a table of descriptors that is the thread's alone from then on.
-    pub(super) fn leave_files() -> io::Result<()> {
+    /// Gives the calling thread descriptors of its own, and closes them, but for those of standard
+    /// streams: `close_range(2)`.
+    pub(crate) fn leave_files() -> io::Result<()> {
         // SAFETY: The thread has just begun, and has opened nothing.
         if unsafe { libc::close_range(3, u32::MAX, libc::CLOSE_RANGE_UNSHARE as i32) } == 0 {
             return Ok(());
