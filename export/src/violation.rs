@@ -115,7 +115,8 @@ impl Log {
     pub(crate) fn stray(&mut self, owner: Owner, access: Access, range: Range) {
         for page in (range.start()..range.end()).step_by(Granule::PAGE.bytes() as usize) {
             match self.strays.get_mut(&page) {
-                Some((last, known)) if [*last, Owner(0)].contains(&owner) || *last == Owner(0) => {
+                // Nobody knows who it was, this time or the last: it may be the same.
+                Some((last, known)) if owner == *last || owner == Owner(0) || *last == Owner(0) => {
                     *known = known.union(access);
                     if *last == Owner(0) {
                         *last = owner;
